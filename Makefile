@@ -1,0 +1,40 @@
+# One stamp file rebuilds the virtual environment when its inputs change; every target needs nothing but Python ≥ 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/.done
+# The shared data sets, where they lie beside the checkout; elsewhere set FORETEXT_DATA yourself.
+ifneq ($(wildcard ../shared/data),)
+export FORETEXT_DATA ?= $(abspath ../shared/data)
+endif
+CPUS := $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
+
+.PHONY: install demo ladder test lint bench soak clean
+install: $(DONE)
+
+$(DONE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[data,demo,dev]'
+	touch $(DONE)
+
+demo: $(DONE)           ## two rungs and the baselines on real text, about six minutes
+	$(BIN)/foretext demo --out runs/demo
+
+ladder: $(DONE)         ## every rung, about half an hour
+	$(BIN)/foretext demo --out runs/ladder --full
+
+test: $(DONE)           ## under ten minutes on two cores
+	$(BIN)/python -m pytest -n $(CPUS)
+
+lint: $(DONE)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(DONE)
+	$(BIN)/python -m benchmarks
+
+soak: $(DONE)           ## the long proofs: kills, fuzz, memory
+	$(BIN)/python -m pytest -m soak --timeout 7200
+
+clean:
+	rm -rf $(VENV) runs

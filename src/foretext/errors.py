@@ -1,0 +1,100 @@
+"""What a user may see when something goes wrong: one message (file, place, rule, remedy) and an exit code."""
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+from os import PathLike
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Process exit codes. 75 is EX_TEMPFAIL of sysexits.h: saved, run me again."""
+
+    DONE = 0
+    USAGE = 2
+    DATA = 3
+    ARTEFACT = 4
+    RESOURCES = 5
+    DIVERGED = 6
+    PEER_LOST = 7
+    PREEMPTED = 75
+
+
+class ForetextError(Exception):
+    """Base of every failure a user can cause or meet; abstract: raise one of the subclasses below.
+
+    `rule` says what was expected and what was found; `file` and `place` (line, byte, tensor, field) say where;
+    `remedy` says what to write instead.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+
+    def __init__(
+        self, rule: str, *, file: str | PathLike[str] | None = None, place: str = "", remedy: str = ""
+    ) -> None:
+        self.rule = rule
+        self.file = None if file is None else str(file)
+        self.place = place
+        self.remedy = remedy
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """One line: `file:place: rule; remedy`, absent parts left out."""
+        where = ":".join(part for part in (self.file, self.place) if part)
+        what = f"{where}: {self.rule}" if where else self.rule
+        line = f"{what}; {self.remedy}" if self.remedy else what
+        return " ".join(line.split())
+
+
+class UsageError(ForetextError):
+    """A wrong command, name, option or configuration (exit 2)."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DataError(ForetextError):
+    """The user's text or labels break a rule (exit 3)."""
+
+    exit_code = ExitCode.DATA
+
+
+class ArtefactError(ForetextError):
+    """A folder that we or others wrote is damaged or does not fit (exit 4)."""
+
+    exit_code = ExitCode.ARTEFACT
+
+
+class ResourceError(ForetextError):
+    """Memory, disk or a missing optional package (exit 5)."""
+
+    exit_code = ExitCode.RESOURCES
+
+
+class DivergedError(ForetextError):
+    """Training produced a non-finite loss or gradient (exit 6)."""
+
+    exit_code = ExitCode.DIVERGED
+
+
+class Preempted(ForetextError):
+    """A signal asked us to stop; everything is saved and `--resume` continues (exit 75)."""
+
+    exit_code = ExitCode.PREEMPTED
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None when nothing is close."""
+    close = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=1, cutoff=0.5)
+    by_lower = {k.lower(): k for k in known}
+    return by_lower[close[0]] if close else None
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, file: str | PathLike[str] | None = None) -> UsageError:
+    """The error for a name that is not in `known`: offers the nearest, and lists all when there are few."""
+    names = sorted(known)
+    guess = nearest(name, names)
+    remedy = f"did you mean {guess!r}?" if guess else ""
+    if len(names) <= 20:
+        remedy = f"{remedy} known: {', '.join(names)}".strip()
+    return UsageError(f"unknown {kind} {name!r}", file=file, remedy=remedy)

@@ -1,0 +1,313 @@
+"""Sealed folders: the one way this package writes artefacts.
+
+A sealed folder is files + a manifest (`foretext.json`: kind, content key, meta, size and SHA-256 of every file, a
+digest of every tensor). It is written under a temporary name, every file and folder is fsynced, then it is renamed
+into place and the parent is fsynced: a reader finds the old folder or the new one, never half of either. No pickle.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from foretext.errors import ArtefactError, ResourceError, UsageError
+from foretext.types import JSON
+
+MANIFEST = "foretext.json"
+FORMAT = 1
+"""Version of the manifest itself; what a kind holds has its own version in `meta`."""
+_TEMPORARY = ".partial-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSeal:
+    """One file's seal: `size` in bytes, SHA-256, and for safetensors a digest a tensor (so damage can name it)."""
+
+    size: int
+    sha256: str
+    tensors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """An opened sealed folder."""
+
+    path: Path
+    kind: str
+    key: str
+    meta: JSON
+    files: Mapping[str, FileSeal]
+
+
+# ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def sealing(
+    path: Path, *, kind: str, key: str = "", meta: JSON = None, replace: bool = False
+) -> Iterator[Path]:
+    """Yield a temporary sibling folder; what is written into it becomes the sealed folder `path` on a normal exit.
+
+    On an exception the temporary folder is removed and nothing has changed. An existing `path` is refused (UsageError)
+    unless `replace`. A full disk is a ResourceError.
+    """
+    path = Path(path)
+    if path.exists() and not replace:
+        raise UsageError("the output folder exists already", file=path, remedy="choose another, or remove it first")
+    draft = path.parent / f"{_TEMPORARY}{path.name}-{os.getpid()}-{time.monotonic_ns():x}"
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        _seal(draft, kind=kind, key=key, meta=meta)
+        _publish(draft, path)
+    except OSError as error:
+        raise ResourceError(f"cannot write: {error.strerror or error}", file=path, remedy="free some disk space") from error
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _seal(draft: Path, *, kind: str, key: str, meta: JSON) -> None:
+    files = {name: _seal_file(draft / name) for name in _file_names(draft)}
+    manifest = {"format": FORMAT, "kind": kind, "key": key, "meta": meta, "files": files}
+    body = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
+    # The manifest seals itself too: its own digest stands in front, so a flipped bit in a key or a meta is noticed.
+    seal = hashlib.sha256(body).hexdigest()
+    (draft / MANIFEST).write_bytes(b'{"seal":"' + seal.encode() + b'","manifest":' + body + b"}\n")
+    for name in (*files, MANIFEST):
+        _fsync(draft / name)
+    for folder in sorted((p for p in draft.rglob("*") if p.is_dir()), reverse=True):
+        _fsync(folder)
+    _fsync(draft)
+
+
+def _seal_file(file: Path) -> FileSeal:
+    tensors = {}
+    if file.suffix == ".safetensors":
+        tensors = {name: _digest(array) for name, array in read_arrays(file).items()}
+    return FileSeal(size=file.stat().st_size, sha256=_sha256(file), tensors=tensors)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    if path.exists():
+        # A folder cannot be renamed over a non-empty one: the old one steps aside first. Should we die between the
+        # two renames, `recover` puts it back.
+        aside = path.parent / f"{_TEMPORARY}old-{path.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path, aside)
+        os.rename(draft, path)
+        _fsync(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        os.rename(draft, path)
+        _fsync(path.parent)
+
+
+def recover(path: Path) -> None:
+    """Finish what a killed `sealing(path, replace=True)` left: bring the old folder back if the new one never came."""
+    aside = path.parent / f"{_TEMPORARY}old-{path.name}"
+    if aside.exists():
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, path)
+
+
+def remove_leftovers(parent: Path) -> int:
+    """Remove the temporary folders of killed writers in `parent` (whose process is gone); how many there were."""
+    count = 0
+    for draft in Path(parent).glob(f"{_TEMPORARY}*"):
+        pid = draft.name.rsplit("-", 2)[-2] if draft.name.count("-") >= 3 else ""
+        if pid.isdigit() and Path(f"/proc/{pid}").exists() and int(pid) != os.getpid():
+            continue
+        if draft.name.startswith(f"{_TEMPORARY}old-"):
+            continue
+        shutil.rmtree(draft, ignore_errors=True)
+        count += 1
+    return count
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether `path` is a finished sealed folder (its checksums unread)."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+def open_sealed(path: Path, *, kind: str | None = None, verify: bool = True) -> Sealed:
+    """Open a sealed folder and (by default) check every byte of it.
+
+    Errors: no such path → UsageError; no manifest, another kind, a missing, surplus, truncated or altered file →
+    ArtefactError naming the file and, in safetensors, the tensor.
+    """
+    path = Path(path)
+    recover(path)
+    if not path.exists():
+        raise UsageError("no such folder", file=path)
+    if not path.is_dir() or not is_sealed(path):
+        raise ArtefactError(f"not a foretext folder: it has no {MANIFEST}", file=path)
+    sealed = _read_manifest(path)
+    if kind is not None and sealed.kind != kind:
+        raise ArtefactError(f"expected a {kind} folder, found a {sealed.kind} folder", file=path)
+    _check_names(sealed)
+    if verify:
+        verify_files(sealed)
+    return sealed
+
+
+def _read_manifest(path: Path) -> Sealed:
+    file = path / MANIFEST
+    raw = file.read_bytes()
+    try:
+        outer = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        body = bytes(outer["manifest"])
+        seal = msgspec.json.decode(outer["seal"], type=str)
+        whole = raw == b'{"seal":"' + seal.encode() + b'","manifest":' + body + b"}\n"
+        if set(outer) != {"seal", "manifest"} or not whole or hashlib.sha256(body).hexdigest() != seal:
+            raise ArtefactError("the manifest does not match its own checksum", file=file, remedy="restore the folder from a copy")
+        manifest = msgspec.json.decode(body)
+        files = msgspec.convert(manifest["files"], dict[str, FileSeal])
+        if manifest["format"] != FORMAT:
+            raise ArtefactError(f"manifest format {manifest['format']}, this version reads {FORMAT}", file=file)
+        return Sealed(path=path, kind=manifest["kind"], key=manifest["key"], meta=manifest["meta"], files=files)
+    except (msgspec.MsgspecError, UnicodeError, KeyError, TypeError, RecursionError) as error:
+        raise ArtefactError(f"the manifest is damaged: {error}", file=file, remedy="restore the folder from a copy") from error
+
+
+def _check_names(sealed: Sealed) -> None:
+    found = set(_file_names(sealed.path))
+    for name in sorted(set(sealed.files) - found):
+        raise ArtefactError("a file of the folder is missing", file=sealed.path / name, remedy="restore the folder from a copy")
+    for name in sorted(found - set(sealed.files)):
+        raise ArtefactError("a file that the manifest does not list", file=sealed.path / name, remedy="remove it")
+
+
+def verify_files(sealed: Sealed) -> None:
+    """Compare every file with its seal; ArtefactError names the first that differs, and its first altered tensor."""
+    for name, seal in sealed.files.items():
+        file = sealed.path / name
+        size = file.stat().st_size
+        if size != seal.size:
+            raise ArtefactError(f"{size:,} bytes where {seal.size:,} were written", file=file, remedy="restore it from a copy")
+        if _sha256(file) != seal.sha256:
+            place = _altered_tensor(file, seal)
+            raise ArtefactError("the checksum differs from what was written", file=file, place=place, remedy="restore it from a copy")
+
+
+def _altered_tensor(file: Path, seal: FileSeal) -> str:
+    if not seal.tensors:
+        return ""
+    try:
+        arrays = read_arrays(file)
+    except ArtefactError:
+        return "header"
+    for name, digest in seal.tensors.items():
+        if name not in arrays or _digest(arrays[name]) != digest:
+            return f"tensor {name}"
+    return "header"
+
+
+# ── locks, arrays, JSON ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the inter-process lock of `path` (a file beside it, `.NAME.lock`). Without `wait`, a lock that another
+    process holds is a UsageError. The kernel frees it when the process dies, however it dies."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / f".{path.name}.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise UsageError("another foretext process is writing here", file=path, remedy="wait for it, or choose another folder") from error
+        yield
+
+
+def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+
+
+def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Read a safetensors file; damage is an ArtefactError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(file)
+    except FileNotFoundError as error:
+        raise ArtefactError("a file of the folder is missing", file=file) from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtefactError(f"not a whole safetensors file: {error}", file=file, remedy="restore it from a copy") from error
+
+
+def write_json(file: Path, value: JSON) -> None:
+    """Write JSON (keys sorted, indented) so that a reader sees the old file or the new, never half."""
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.parent / f"{_TEMPORARY}{file.name}-{os.getpid()}-{time.monotonic_ns():x}"
+    try:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n")
+        _fsync(draft)
+        os.replace(draft, file)
+        _fsync(file.parent)
+    except OSError as error:
+        raise ResourceError(f"cannot write: {error.strerror or error}", file=file) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_json(file: Path) -> JSON:
+    """Read JSON; a missing or damaged file is an ArtefactError."""
+    try:
+        return msgspec.json.decode(Path(file).read_bytes())
+    except FileNotFoundError as error:
+        raise ArtefactError("a file of the folder is missing", file=file) from error
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ArtefactError(f"damaged JSON: {error}", file=file) from error
+
+
+def fingerprint(*parts: bytes | str | JSON) -> str:
+    """A 32-digit hex content key of bytes, strings and JSON-able values (dataclasses too), order and borders counted."""
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part if isinstance(part, bytes) else msgspec.json.encode(part, order="sorted")
+        whole.update(len(data).to_bytes(8, "little") + data)
+    return whole.hexdigest()
+
+
+def _file_names(folder: Path) -> list[str]:
+    names = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+    return sorted(name for name in names if name != MANIFEST)
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _digest(array: NDArray[Any]) -> str:
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.blake2b(head + np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,45 @@
+"""Fixtures that every test may use. Tests bring their own miniature world; real data sets are optional."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("FORETEXT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def data_set() -> Callable[[str], Path]:
+    """`data_set("en/brown/brown.zip")` → its path under FORETEXT_DATA, or the test skips and says which set it lacks."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("FORETEXT_DATA")
+        path = Path(root or "") / name
+        if not root or not path.exists():
+            pytest.skip(f"data set {name} is not there (FORETEXT_DATA={root or 'unset'})")
+        return path
+
+    return find
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One thread a test process: xdist already uses every core, and numbers repeat."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long proofs run only when asked for: `pytest -m soak`."""
+    if "soak" in (config.getoption("-m") or ""):
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="a long proof: run `make soak`"))
