@@ -1,0 +1,111 @@
+"""Scores against scikit-learn, intervals against an explicit resampling loop, and the sums that make both possible."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from foretext.metrics import Calibration, MultiLabel, SingleLabel, compare, confusion, intervals, label_counts, scores
+
+
+def answers(seed: int, n: int, labels: int, skill: float) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    gold = rng.integers(0, labels, n)
+    logits = rng.normal(size=(n, labels)) + skill * np.eye(labels)[gold]
+    probabilities = np.exp(logits)
+    return probabilities / probabilities.sum(1, keepdims=True), gold
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(2, 7), st.floats(0, 4))
+def test_single_label_scores_equal_scikit_learn(seed: int, n: int, labels: int, skill: float) -> None:
+    probabilities, gold = answers(seed, n, labels, skill)
+    said = probabilities.argmax(1)
+    ours = scores([SingleLabel(labels=labels)], probabilities, gold)
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(gold, said))
+    assert ours["macro F1"] == pytest.approx(reference.f1_score(gold, said, average="macro", zero_division=0.0))
+    assert ours["MCC"] == pytest.approx(reference.matthews_corrcoef(gold, said), abs=1e-12)
+    assert (confusion(probabilities, gold) == reference.confusion_matrix(gold, said, labels=range(labels))).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 5))
+def test_multi_label_scores_equal_scikit_learn(seed: int, n: int, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+    gold, probabilities = rng.integers(0, 2, (n, labels)), rng.random((n, labels))
+    said = (probabilities >= 0.5).astype(int)
+    seen = [k for k in range(labels) if gold[:, k].any() or said[:, k].any()]
+    ours = scores([MultiLabel(labels=labels)], probabilities, gold)
+    per_label = [reference.f1_score(gold[:, k], said[:, k], zero_division=0.0) for k in seen]
+    hits, wrongs = ((gold == 1) & (said == 1)).sum(), (gold != said).sum()
+    assert ours["micro F1"] == pytest.approx(2 * hits / max(2 * hits + wrongs, 1))
+    assert ours["macro F1"] == pytest.approx(np.mean(per_label) if per_label else 0.0)
+    assert ours["exact match"] == pytest.approx((gold == said).all(1).mean())
+    assert ours["label accuracy"] == pytest.approx((gold == said).mean())
+    counts = label_counts(probabilities, gold)
+    assert (counts[:, 0] + counts[:, 2] == gold.sum(0)).all()
+    assert (counts.sum(1) == n).all()
+
+
+def test_calibration_error_equals_a_loop_over_bins() -> None:
+    probabilities, gold = answers(3, 400, 4, 1.0)
+    sure, right = probabilities.max(1), probabilities.argmax(1) == gold
+    expected = 0.0
+    for b in range(15):
+        inside = (sure > b / 15) & (sure <= (b + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(sure[inside].mean() - right[inside].mean())
+    assert scores([Calibration()], probabilities, gold)["calibration error"] == pytest.approx(expected)
+
+
+def test_calibration_error_of_multi_label_decisions() -> None:
+    certain = np.array([[1.0, 0.0], [1.0, 1.0]])
+    assert scores([Calibration()], certain, np.array([[1, 0], [1, 1]]))["calibration error"] == 0.0
+    assert scores([Calibration()], certain, np.array([[1, 0], [1, 0]]))["calibration error"] == pytest.approx(0.25)
+
+
+def test_rows_add_up_so_that_parts_can_be_streamed() -> None:
+    probabilities, gold = answers(5, 100, 3, 1.0)
+    metric = SingleLabel(labels=3)
+    whole = metric.rows(probabilities, gold)
+    parts = sum(metric.rows(probabilities[i : i + 7], gold[i : i + 7]).sum(0) for i in range(0, 100, 7))
+    assert np.allclose(whole.sum(0), parts)
+
+
+def test_interval_agrees_with_resampling_text_by_text() -> None:
+    probabilities, gold = answers(7, 300, 3, 1.5)
+    metric = SingleLabel(labels=3)
+    ours = intervals(metric, metric.rows(probabilities, gold), seed=1)
+    rng, said = np.random.default_rng(0), probabilities.argmax(1)
+    drawn = []
+    for _ in range(1000):
+        chosen = rng.integers(0, 300, 300)
+        drawn.append(reference.matthews_corrcoef(gold[chosen], said[chosen]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert ours["MCC"].score == pytest.approx(reference.matthews_corrcoef(gold, said))
+    assert ours["MCC"].low == pytest.approx(low, abs=0.02)
+    assert ours["MCC"].high == pytest.approx(high, abs=0.02)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    probabilities, gold = answers(9, 200, 3, 1.0)
+    metric = Calibration()
+    rows = metric.rows(probabilities, gold)
+    assert intervals(metric, rows, seed=4) == intervals(metric, rows, seed=4)
+    assert intervals(metric, rows, seed=4) != intervals(metric, rows, seed=5)
+
+
+def test_paired_test_sees_a_small_steady_difference_and_no_difference() -> None:
+    gold = np.arange(500) % 2
+    a = np.eye(2)[np.where(np.arange(500) % 10 == 0, 1 - gold, gold)]
+    b = np.eye(2)[np.where(np.arange(500) % 10 <= 1, 1 - gold, gold)]
+    metric = SingleLabel(labels=2)
+    better = compare(metric, metric.rows(a, gold), metric.rows(b, gold))["accuracy"]
+    assert better.difference == pytest.approx(0.1)
+    assert better.p < 0.01
+    assert better.low > 0.05
+    same = compare(metric, metric.rows(a, gold), metric.rows(a, gold))["accuracy"]
+    assert same.difference == 0.0
+    assert same.p == 1.0
