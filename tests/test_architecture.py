@@ -8,12 +8,12 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "foretext"
 LEVELS = {
-    0: ("errors", "draws", "folder", "types"),
+    0: ("errors", "config", "draws", "folder", "types"),
     1: ("text", "metrics", "layers", "datasets"),
     2: ("models", "data"),
     3: ("heads", "objectives", "tasks"),
     4: ("training",),
-    5: ("config", "recipe", "bundle", "strategies", "features", "pretraining", "transfer"),
+    5: ("recipe", "bundle", "strategies", "features", "pretraining", "transfer"),
     6: ("evaluation", "interop"),
     7: ("recipes", "baselines", "ladder"),
     8: ("cli", "demo", "web", "__init__", "__main__"),

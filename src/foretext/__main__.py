@@ -1,0 +1,5 @@
+"""`python -m foretext` is `foretext`."""
+
+from foretext.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""What the two stages make: Pretrained and Adapted, self-contained sealed folders with one format on disk.
+
+A Pretrained folder: `recipe.json`, `provenance.json`, `tokenizers/<source>/…`, `weights.safetensors` (fp32, names
+`encoders.<source>.…` and `heads.<objective>.…`, tied tensors once), `training.jsonl` (the curve). An Adapted folder
+holds its Pretrained sources whole under `sources/<name>/`, as they stand after transfer.
+"""
+
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from foretext.errors import ArtefactError
+from foretext.folder import open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
+from foretext.models.catalog import family, resolve
+from foretext.recipe import Recipe, from_json, to_json
+from foretext.text.tokenizers import load_tokenizer
+from foretext.types import JSON, Arrays, Encoder, Text, Tokenizer
+
+if TYPE_CHECKING:
+    from foretext.inference import Encoded
+    from foretext.training.model import Model
+
+PRETRAINED = "pretrained"
+ADAPTED = "adapted"
+SOURCE = "text"
+"""The name of stage one's only source in batches and on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a folder came from: content keys, cost, machine, and what the run reached."""
+
+    corpus: str = ""
+    """Key of the corpus."""
+    recipe: str = ""
+    """Key of the recipe."""
+    source: str = ""
+    """Key of the folder that training continued from."""
+    steps: int = 0
+    epochs: float = 0.0
+    tokens: int = 0
+    """Tokens of the store's training part."""
+    seconds: float = 0.0
+    """Wall time of the training run, all resumptions together."""
+    machine: Mapping[str, JSON] = field(default_factory=dict)
+    results: Mapping[str, float] = field(default_factory=dict)
+    """Measures on the held-out set at the end, and "unigram entropy" (nats), the line to beat."""
+
+
+def machine() -> dict[str, JSON]:
+    """What a figure depends on: processor, its wide arithmetic, cores, versions."""
+    import os
+    from importlib.metadata import version
+
+    name, flags = platform.processor(), set()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            key, _, value = line.partition(":")
+            name = value.strip() if key.strip() == "model name" else name
+            flags = set(value.split()) if key.strip() == "flags" else flags
+    wide = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
+    versions = {package: version(package) for package in ("foretext", "torch", "numpy", "numba", "tokenizers")}
+    return {"processor": name, "arithmetic": wide, "cores": os.cpu_count() or 1, "python": platform.python_version(), **versions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A pretrained model: recipe, tokenizers and weights by name (fp32 numpy), and where they came from."""
+
+    recipe: Recipe
+    tokenizers: Mapping[str, Tokenizer]
+    arrays: Arrays
+    provenance: Provenance = field(default_factory=Provenance)
+    path: Path | None = None
+    key: str = ""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the one source of stage one."""
+        return self.tokenizers[SOURCE]
+
+    @cached_property
+    def model(self) -> "Model":
+        """The network with its pretraining heads, weights loaded, in evaluation mode, on the CPU."""
+        model = build_model(self.recipe, self.tokenizer.size)
+        mine = self.arrays if self.recipe.objectives else {n: a for n, a in self.arrays.items() if n.startswith("encoders.")}
+        model.load(mine)
+        return model.eval()
+
+    def encoder(self) -> Encoder:
+        """A fresh copy of the encoder with these weights, for training."""
+        model = build_model(self.recipe, self.tokenizer.size, heads=False)
+        model.load({n: a for n, a in self.arrays.items() if n.startswith("encoders.")})
+        encoder: Encoder = model.encoders[SOURCE]
+        return encoder
+
+    def encode(self, texts: Sequence[str | Text], *, batch_tokens: int = 8192) -> "list[Encoded]":
+        """Vectors of every token of every text, all layers (0 = embeddings); one `Encoded` a text. Long texts are read
+        in overlapping windows, each token taken from the window in which it has most context on its poorer side."""
+        from foretext.inference import encode
+
+        return encode(self.model, self.tokenizer, self.recipe.family.template, texts, batch_tokens=batch_tokens)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The embedding matrix [V, D]; torch is not imported."""
+        return np.asarray(self.arrays[f"encoders.{SOURCE}.table.weight"])
+
+    def save(self, path: Path, *, curve: Path | None = None, replace: bool = False) -> "Pretrained":
+        """Write the sealed folder `path`; the same model, now with its path and key."""
+        with sealing(path, kind=PRETRAINED, key=self._content_key(), meta=self._meta(), replace=replace) as draft:
+            self.write(draft)
+            if curve is not None and curve.exists():
+                shutil.copyfile(curve, draft / "training.jsonl")
+        return load_pretrained(path)
+
+    def write(self, folder: Path) -> None:
+        """Write the files of a Pretrained into `folder` (unsealed: the caller seals it)."""
+        write_json(folder / "recipe.json", to_json(self.recipe))
+        write_json(folder / "provenance.json", msgspec.to_builtins(self.provenance))
+        write_arrays(folder / "weights.safetensors", self.arrays)
+        for name, tokenizer in self.tokenizers.items():
+            (folder / "tokenizers" / name).mkdir(parents=True)
+            tokenizer.save(folder / "tokenizers" / name)
+
+    def _content_key(self) -> str:
+        from foretext.folder import fingerprint
+
+        return fingerprint(self.recipe.key(), self.provenance.corpus, self.provenance.source, self.provenance.steps)
+
+    def _meta(self) -> JSON:
+        return {
+            "recipe": self.recipe.name,
+            "family": self.recipe.family.name,
+            "parameters": int(sum(a.size for a in self.arrays.values())),
+            "vocabulary": self.tokenizer.size,
+        }
+
+
+def build_model(recipe: Recipe, vocabulary: int, *, heads: bool = True) -> "Model":
+    """A freshly initialised Model of `recipe` (torch's global generator decides the values)."""
+    from foretext.training.model import Model
+
+    encoder = resolve(family(recipe.family.name).encoder)(recipe.family, vocabulary)
+    made: dict[str, Any] = {}
+    if heads:
+        made = {name: resolve(objective.head)(encoder, objective) for name, objective in recipe.objectives.items()}
+    return Model({SOURCE: encoder}, made, {name: recipe.objectives[name].weight for name in made})
+
+
+def read_pretrained(folder: Path, *, path: Path | None = None, key: str = "") -> Pretrained:
+    """Read the files that `Pretrained.write` wrote."""
+    recipe = from_json(read_json(folder / "recipe.json"), file=str(folder / "recipe.json"))
+    try:
+        provenance = msgspec.convert(read_json(folder / "provenance.json"), Provenance)
+    except msgspec.ValidationError as error:
+        raise ArtefactError(str(error), file=folder / "provenance.json") from error
+    names = sorted(p.name for p in (folder / "tokenizers").iterdir()) if (folder / "tokenizers").is_dir() else []
+    if not names:
+        raise ArtefactError("the folder holds no tokenizer", file=folder)
+    tokenizers = {name: load_tokenizer(folder / "tokenizers" / name) for name in names}
+    arrays = read_arrays(folder / "weights.safetensors")
+    return Pretrained(recipe=recipe, tokenizers=tokenizers, arrays=arrays, provenance=provenance, path=path, key=key)
+
+
+def load_pretrained(path: str | Path) -> Pretrained:
+    """Open a Pretrained folder, every byte verified. Missing: exit 2. Damaged, or another kind: exit 4."""
+    sealed = open_sealed(Path(path), kind=PRETRAINED)
+    return read_pretrained(sealed.path, path=sealed.path, key=sealed.key)

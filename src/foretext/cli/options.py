@@ -1,0 +1,245 @@
+"""What each command takes: one frozen record a command, read by tyro. Light: `foretext --help` imports nothing else."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro import conf
+
+Words = Annotated[tuple[str, ...], conf.Positional]
+Word = Annotated[str, conf.Positional]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions:
+    """How a corpus is read: .txt, .jsonl, .csv, .tsv, .parquet, compressed, folders, globs, URLs, wiki dumps, -."""
+
+    documents: Literal["auto", "file", "line", "blank"] = "auto"
+    """Where a document ends in plain text: at the file's end, at each line's, or at a blank line."""
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """Bytes that are no UTF-8: refuse the file, or replace and count them."""
+    language: Literal["auto", "en", "zh"] = "auto"
+    """Sentence rules; auto decides paragraph by paragraph, by script."""
+    text_field: str | None = None
+    """The column or field that holds the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The corpus doctor: counts, duplicates, damage, coverage; each finding with file, line and cure."""
+
+    corpus: Words
+    """Files, folders, globs, URLs, or - for standard input."""
+    reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
+    dedupe: Path | None = None
+    """Write the corpus without its duplicate documents here."""
+    json: bool = False
+    """For programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Training instances as the model sees them: pieces, masks, segments, labels."""
+
+    recipe: Word
+    corpus: Words
+    reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
+    config: Path | None = None
+    """TOML laid over the recipe."""
+    n: int = 3
+    """How many instances."""
+    seed: int = 0
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Stage one: raw text to a pretrained model."""
+
+    recipe: Word
+    """A name from `foretext recipes`."""
+    corpus: Words
+    out: Path
+    """The folder to make; while it runs, its work lies beside it in OUT.run."""
+    reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
+    from_: Annotated[Path | None, conf.arg(name="from")] = None
+    """Go on from this pretrained folder's weights and vocabulary."""
+    config: Path | None = None
+    """TOML laid over the recipe."""
+    minutes: float | None = None
+    """A wall-clock budget, turned into a fixed number of steps by a short trial."""
+    steps: int | None = None
+    epochs: float | None = None
+    seed: int | None = None
+    threads: int | None = None
+    """Processor threads; all by default."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    dry_run: bool = False
+    """Print parameters, tokens, epochs, memory, disk and hours, and stop."""
+    resume: bool = False
+    """Continue an unfinished run; nothing to do on a finished one."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Stage two: a pretrained model and labelled data to a working model."""
+
+    arguments: Annotated[tuple[str, ...], conf.Positional, conf.arg(metavar="PRETRAINED… TASK TRAIN")]
+    """Pretrained folder(s), the task (classify), and the labelled file."""
+    out: Path
+    how: Literal["features", "frozen", "finetune"] = "finetune"
+    """features: encode once, train a head; frozen: the same, encoding as it goes; finetune: train everything."""
+    dev: Path | None = None
+    """Labelled file for early stopping; without it a part of TRAIN is split off and reported."""
+    text: str | None = None
+    """The text column; detected by name where not given."""
+    label: str | None = None
+    """The label column; detected by name where not given."""
+    seeds: int = 1
+    """Train this often with other seeds; mean ± sd is reported."""
+    keep: Literal["best", "ensemble"] = "best"
+    config: Path | None = None
+    """TOML laid over the strategy: [strategy] and [task]."""
+    threads: int | None = None
+    device: str = "auto"
+    resume: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """A label and its probabilities for every line of text."""
+
+    adapted: Word
+    file: Word = "-"
+    """Plain lines, .csv, .tsv or .jsonl; - for standard input."""
+    text: str | None = None
+    """The text column of a table."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Accuracy, macro F1, MCC with intervals, calibration, mistakes, confusion matrix."""
+
+    adapted: Word
+    test: Word
+    text: str | None = None
+    label: str | None = None
+    picture: Path | None = None
+    """Write the confusion matrix here as a PNG."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """Vectors of every line of text, to a .safetensors or .npz file."""
+
+    pretrained: Word
+    file: Word = "-"
+    out: Path
+    layer: str = "all"
+    """A layer's number (0 = embeddings, -1 = last), mix (the mean of all), or all."""
+    pool: Literal["none", "mean", "summary"] = "none"
+    """One vector a token, or one a text."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbors:
+    """Nearest words; for contextual models, nearest occurrences of a [bracketed] word of a sentence, layer by layer."""
+
+    pretrained: Word
+    query: Word
+    """A word; or a sentence with one word in [brackets]."""
+    in_: Annotated[tuple[str, ...], conf.arg(name="in")] = ()
+    """The corpus in which contextual models look for occurrences."""
+    n: int = 10
+    same_word: bool = False
+    """Only occurrences of the query's own word."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """What belongs in place of [MASK] (or ___)."""
+
+    pretrained: Word
+    text: Word
+    n: int = 5
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Log-probability of every line: one-way models exactly; BERT as pseudo-log-likelihood."""
+
+    pretrained: Word
+    file: Word = "-"
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """Every rung on your text and labels under equal budgets, with honest baselines: one table, one report."""
+
+    grid: Annotated[Path | None, conf.Positional] = None
+    """A GRID.toml; or give the parts below."""
+    corpus: tuple[str, ...] = ()
+    train: Path | None = None
+    test: Path | None = None
+    rungs: tuple[str, ...] = ()
+    minutes: float | None = None
+    """Pretraining budget of each rung."""
+    labels: tuple[int, ...] = ()
+    """Labels a class, e.g. 5 20 100."""
+    seeds: int | None = None
+    out: Path = Path("ladder")
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """The ladder on ten thousand Wikipedia introductions that a package carries."""
+
+    out: Path = Path("runs/demo")
+    full: bool = False
+    """Every rung there is, and half an hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """From one layout to another; the outputs of both are compared before it says done."""
+
+    src: Word
+    dst: Word
+    to: Annotated[str, conf.arg(metavar="word2vec|foretext")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """What a folder holds, and where it came from."""
+
+    dir: Word
+    verify: bool = False
+    """Check every checksum."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """The recipes; one in full with its sources; or how two differ."""
+
+    name: Annotated[str | None, conf.Positional] = None
+    diff: str | None = None
+    """Another recipe to compare with."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Data sets: what is known, what is there, and where each comes from."""
+
+    json: bool = False

@@ -1,0 +1,107 @@
+"""Configuration files: TOML laid over a frozen dataclass, strictly.
+
+Every key must be a field (an unknown one offers the nearest), every value must have the field's type (`1e-4` is a
+number, `"1e-4"` is not), a duplicate key or table is an error; nothing is coerced and nothing is dropped.
+"""
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from foretext.errors import UsageError, nearest
+
+RecordT = TypeVar("RecordT")
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file as a dict; a missing file or bad syntax (duplicates too) is a UsageError naming the line."""
+    try:
+        return tomllib.loads(Path(file).read_bytes().decode("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError("no such configuration file", file=file) from error
+    except IsADirectoryError as error:
+        raise UsageError("expected a TOML file, found a folder", file=file) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"not valid TOML: {error}", file=file) from error
+
+
+def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | None = None, place: str = "") -> RecordT:
+    """`record` with `values` laid over it, tables over nested records and over mappings of records.
+
+    Errors: an unknown key, or a value of another type than the field's → UsageError naming file and key.
+    """
+    assert dataclasses.is_dataclass(record) and not isinstance(record, type)
+    hints = typing.get_type_hints(type(record))
+    changes = {}
+    for key, value in values.items():
+        where = f"{place}.{key}" if place else key
+        if key not in {f.name for f in dataclasses.fields(record)}:
+            raise _unknown_key(key, where, [f.name for f in dataclasses.fields(record)], file)
+        changes[key] = _laid_over(getattr(record, key), value, hints[key], file, where)
+    try:
+        return dataclasses.replace(record, **changes)
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error), file=file, place=place) from error
+
+
+def _laid_over(old: Any, value: Any, hint: Any, file: str | Path | None, where: str) -> Any:
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(old) and not isinstance(old, type):
+        return override(old, value, file=file, place=where)
+    if isinstance(value, Mapping) and isinstance(old, Mapping) and old and all(map(dataclasses.is_dataclass, old.values())):
+        merged = dict(old)
+        for key, inner in value.items():
+            if key not in old:
+                raise _unknown_key(key, f"{where}.{key}", list(old), file)
+            merged[key] = _laid_over(old[key], inner, type(old[key]), file, f"{where}.{key}")
+        return merged
+    try:
+        return strict(value, hint)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{error} (found {value!r})", file=file, place=where) from error
+
+
+def strict(value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`; dataclasses inside refuse keys that are no fields (msgspec alone drops them)."""
+    converted = msgspec.convert(value, hint, strict=True)
+    lost = _lost_key(value, converted)
+    if lost:
+        raise msgspec.ValidationError(f"Object contains unknown field `{lost}`")
+    return converted
+
+
+def _lost_key(value: Any, converted: Any) -> str | None:
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(converted):
+        names = [f.name for f in dataclasses.fields(converted)]
+        for key in value:
+            if key not in names:
+                guess = nearest(key, names)
+                return f"{key}` (did you mean `{guess}`?)" if guess else key
+        pairs = [(value[key], getattr(converted, key)) for key in value]
+    elif isinstance(value, Mapping) and isinstance(converted, Mapping):
+        pairs = [(value[key], converted[key]) for key in value if key in converted]
+    elif isinstance(value, list | tuple) and isinstance(converted, list | tuple):
+        pairs = list(zip(value, converted, strict=True))
+    else:
+        return None
+    return next((lost for pair in pairs if (lost := _lost_key(*pair))), None)
+
+
+def _unknown_key(key: str, where: str, known: list[str], file: str | Path | None) -> UsageError:
+    guess = nearest(key, known)
+    remedy = f"did you mean {guess!r}?" if guess else f"known: {', '.join(sorted(known))}"
+    return UsageError(f"unknown key {key!r}", file=file, place=where, remedy=remedy)
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, Any, Any]]:
+    """Every field in which two records (or their JSON) differ: (dotted name, old, new), for `--diff` and refusals."""
+    a, b = msgspec.to_builtins(old), msgspec.to_builtins(new)
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = [*a, *(key for key in b if key not in a)]
+        found = [differences(a.get(key), b.get(key), f"{place}.{key}" if place else key) for key in keys]
+        return [item for items in found for item in items]
+    return [] if a == b else [(place, a, b)]

@@ -1,0 +1,65 @@
+"""The one table of families: where a family's parts are, and what it can do.
+
+Conformance, ladder and command line read capabilities here; what a family cannot do is refused before anything runs.
+Parts are import strings, so listing families imports none of them.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from foretext.errors import UsageError, unknown
+
+Ability = Literal["encode", "contextual", "summary", "fill", "score", "neighbors", "finetune"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A family's row. `config`: its frozen dataclass. `encoder`: (config, vocabulary size) → Encoder, an nn.Module.
+    `stepper`: (recipe's family config, store, …) → Stepper for a family whose loss lives in its own room; None: the
+    gradient stepper over the recipe's objectives. `can`: what the commands may ask of it. `about`: one line."""
+
+    config: str
+    encoder: str
+    stepper: str | None
+    can: frozenset[Ability]
+    about: str
+
+
+FAMILIES: Mapping[str, Family] = {
+    "bert": Family(
+        config="foretext.models.bert.config:BertConfig",
+        encoder="foretext.models.bert.model:build",
+        stepper=None,
+        can=frozenset({"encode", "contextual", "summary", "fill", "score", "neighbors", "finetune"}),
+        about="bidirectional Transformer encoder, masked LM and next sentence (Devlin et al. 2019)",
+    ),
+    "word2vec": Family(
+        config="foretext.models.word2vec.config:Word2VecConfig",
+        encoder="foretext.models.static:build",
+        stepper="foretext.models.word2vec.train:stepper",
+        can=frozenset({"encode", "neighbors", "finetune"}),
+        about="static word vectors, skip-gram with negative sampling (Mikolov et al. 2013)",
+    ),
+}
+
+
+def family(name: str) -> Family:
+    """The row of `name`; UsageError with the nearest name otherwise."""
+    if name not in FAMILIES:
+        raise unknown("family", name, FAMILIES)
+    return FAMILIES[name]
+
+
+def require(name: str, ability: Ability, command: str) -> None:
+    """Refuse, before anything runs, what a family cannot do; the message lists the families that can."""
+    if ability not in family(name).can:
+        able = [other for other, row in FAMILIES.items() if ability in row.can]
+        raise UsageError(f"{command} needs a family that can {ability}; {name} cannot", remedy=f"these can: {', '.join(able)}")
+
+
+def resolve(where: str) -> Any:
+    """The object that an import string "module:name" names."""
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
