@@ -1,0 +1,1 @@
+"""The arithmetic that families share; a family's model.py only assembles it."""

@@ -1,0 +1,34 @@
+"""Starting values as a function of (seed, parameter name): the same whatever is built before, after or beside.
+
+BERT draws every matrix from a normal distribution cut off at two standard deviations and starts every bias at 0
+(google-research/bert, modeling.py, `create_initializer`; Devlin et al. 2019 give no figure, the config says 0.02).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from foretext import draws
+
+
+def truncated_normal_(parameter: Tensor, sd: float, seed: int, name: str) -> None:
+    """Fill from N(0, sd²) cut off at ±2 sd, in place. As in TensorFlow, what remains has a deviation of 0.88 sd."""
+    generator = torch.Generator(device=parameter.device).manual_seed(draws.number(seed, f"initial {name}"))
+    with torch.no_grad():
+        nn.init.trunc_normal_(parameter, 0.0, sd, -2.0 * sd, 2.0 * sd, generator=generator)
+
+
+def initialise(module: nn.Module, sd: float, seed: int, name: str, shared: nn.Module | None = None) -> None:
+    """Start `module` as BERT does: matrices from the truncated normal, biases 0, LayerNorm 1 and 0.
+
+    `name` sets two modules of one model apart. Parameters that belong to `shared` (tied) are left alone.
+    """
+    tied = set(map(id, shared.parameters())) if shared is not None else set()
+    for path, parameter in module.named_parameters():
+        if id(parameter) in tied:
+            continue
+        if parameter.dim() >= 2:
+            truncated_normal_(parameter, sd, seed, f"{name}.{path}")
+        else:
+            owner = module.get_submodule(path.rpartition(".")[0])
+            is_gain = isinstance(owner, nn.LayerNorm) and path.endswith("weight")
+            nn.init.constant_(parameter, 1.0 if is_gain else 0.0)

@@ -1,0 +1,1 @@
+"""BERT: a bidirectional Transformer encoder (Devlin et al. 2019)."""

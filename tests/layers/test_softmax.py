@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from foretext.layers import softmax
+from foretext.layers.softmax import summed_cross_entropy
+
+
+@pytest.fixture(params=[40, 10**9], ids=["a place a slice", "one slice"])
+def _slices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softmax, "CHUNK_BYTES", request.param)
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in ((7, 4), (5, 4), (5,))]
+
+
+@pytest.mark.usefixtures("_slices")
+def test_value_and_gradients_equal_torchs() -> None:
+    hidden, table, bias = inputs()
+    gold = torch.tensor([0, 4, 2, 2, 1, 0, 3], dtype=torch.int32)
+    weight = torch.tensor([1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 2.0])
+    nats = F.cross_entropy(hidden @ table.T + bias, gold.long(), reduction="none")
+    expected = (nats * weight).sum()
+    found = summed_cross_entropy(hidden, table, bias, gold, weight)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    wanted = torch.autograd.grad(expected * 0.7, (hidden, table, bias))
+    for got, want in zip(torch.autograd.grad(found * 0.7, (hidden, table, bias)), wanted, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-12, rtol=0)
+
+
+@pytest.mark.usefixtures("_slices")
+def test_gradcheck() -> None:
+    gold = torch.tensor([0, 4, 2, 2, 1, 0, 3])
+    assert torch.autograd.gradcheck(lambda h, e, b: summed_cross_entropy(h, e, b, gold), inputs())
+
+
+def test_without_gradients_none_are_made() -> None:
+    hidden, table, bias = inputs()
+    with torch.no_grad():
+        loss = summed_cross_entropy(hidden, table, bias, torch.zeros(7, dtype=torch.long))
+    assert loss.grad_fn is None
+
+
+def test_no_place_gives_zero_with_zero_gradients() -> None:
+    hidden, table, bias = inputs()
+    loss = summed_cross_entropy(hidden[:0], table, bias, torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert table.grad is not None
+    assert not table.grad.any()
+
+
+def test_autocast_rounds_products_only() -> None:
+    hidden, table, bias = inputs(torch.float32)
+    gold = torch.tensor([0, 4, 2, 2, 1, 0, 3])
+    exact = summed_cross_entropy(hidden, table, bias, gold)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = summed_cross_entropy(hidden, table, bias, gold)
+    assert rough.dtype == torch.float32
+    assert 0 < abs(rough.item() - exact.item()) < 0.02 * exact.item()
+    for got, want in zip(
+        torch.autograd.grad(rough, (hidden, table, bias)),
+        torch.autograd.grad(exact, (hidden, table, bias)),
+        strict=True,
+    ):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, want, atol=0.03, rtol=0.03)
