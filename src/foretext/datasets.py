@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from foretext.errors import DataError, UsageError, nearest, unknown
+from foretext.errors import DataError, UsageError, unknown
 from foretext.types import JSON
 
 VARIABLE = "FORETEXT_DATA"
@@ -74,7 +74,9 @@ def data_root() -> Path | None:
     root = Path(value).expanduser()
     if not root.is_dir():
         raise UsageError(
-            f"{VARIABLE} names no folder", file=root, remedy=f"set it to a folder with {', '.join(LANGUAGES)}, or unset it"
+            f"{VARIABLE} names no folder",
+            file=root,
+            remedy=f"set it to a folder with {', '.join(LANGUAGES)}, or unset it",
         )
     return root
 
@@ -167,7 +169,9 @@ def as_text(sets: Sequence[DataSet]) -> str:
     lines.insert(1, "  ".join("─" * width for width in widths))
     here = sum(s.state == "here" for s in sets)
     root = data_root()
-    place = f"{VARIABLE} = {root}" if root else f"{VARIABLE} is not set: point it at a folder with {', '.join(LANGUAGES)}"
+    place = (
+        f"{VARIABLE} = {root}" if root else f"{VARIABLE} is not set: point it at a folder with {', '.join(LANGUAGES)}"
+    )
     return "\n".join([*lines, "", f"{here} of {len(sets)} are here. {place}"])
 
 
@@ -238,12 +242,11 @@ def _manifest_rows(file: Path) -> list[dict[str, str]]:
     rows = list(reader)
     absent = {"path", "task", "source", "licence"} - set(reader.fieldnames or ())
     if absent:
-        guesses = [f"{nearest(column, reader.fieldnames or ())!r}" for column in sorted(absent)]
         raise DataError(
             f"a MANIFEST needs the columns {', '.join(sorted(absent))}",
             file=file,
             place="line 1",
-            remedy=f"nearest there: {', '.join(guesses)}",
+            remedy=f"found {', '.join(reader.fieldnames or ('nothing',))}",
         )
     for number, row in enumerate(rows, start=2):
         if not row["path"] or row["path"].startswith("/") or ".." in row["path"].split("/"):
