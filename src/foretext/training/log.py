@@ -1,0 +1,101 @@
+"""The run's log: `log.jsonl`, one JSON object a line, read as one run however often it was interrupted.
+
+Lines of training hold means over the steps since the line before (`step`, `loss`, `tokens` and `seconds` so far,
+`rate`, `norm`, `parts`); lines of evaluation hold `step`, `seconds` and `held_out`.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from foretext.types import JSON, Report
+
+LINES = 1000
+"""Training lines of a whole run, about: more than a plot can show."""
+
+
+class Log:
+    """Appends to the log of a run of `total` steps."""
+
+    def __init__(self, file: Path, total: int) -> None:
+        self._file = file
+        self._total = total
+        self._every = max(1, total // LINES)
+        self._handle: IO[bytes] | None = None
+        self._steps = 0
+        self._loss = 0.0
+        self._parts: dict[str, list[float]] = {}
+        self.tokens = 0
+        """Real tokens read since the run began."""
+
+    def open(self, step: int) -> None:
+        """Drop what was written after `step` (and a torn last line), and append from there."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        if self._file.exists():
+            kept = [line for line in self._file.read_bytes().splitlines() if 0 <= _step_of(line) <= step]
+            draft = self._file.with_name(f".partial-{self._file.name}")
+            draft.write_bytes(b"".join(line + b"\n" for line in kept))
+            draft.replace(self._file)
+        self._handle = self._file.open("ab")
+
+    def report(self, step: int, seconds: float, report: Report) -> None:
+        """Note one step; write a line when enough have gathered."""
+        self._steps += 1
+        self._loss += report.loss
+        self.tokens += report.tokens
+        for name, value in report.parts.items():
+            total_and_count = self._parts.setdefault(name, [0.0, 0])
+            total_and_count[0] += value
+            total_and_count[1] += 1
+        if step % self._every == 0 or step == self._total:
+            parts = {name: value / count for name, (value, count) in self._parts.items()}
+            self._write({
+                "step": step,
+                "loss": self._loss / self._steps,
+                "tokens": self.tokens,
+                "seconds": round(seconds, 3),
+                "rate": report.rate,
+                "norm": report.norm,
+                "parts": parts,
+            })
+            self._steps, self._loss, self._parts = 0, 0.0, {}
+
+    def evaluated(self, step: int, seconds: float, losses: Mapping[str, float]) -> None:
+        """Write one evaluation."""
+        self._write({"step": step, "seconds": round(seconds, 3), "held_out": dict(losses)})
+
+    def sync(self) -> None:
+        """Make what is written durable: a checkpoint is about to rely on it."""
+        if self._handle is not None:
+            os.fsync(self._handle.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def state(self) -> JSON:
+        """The means in the making, so that a resumed log equals an uninterrupted one."""
+        return {"steps": self._steps, "loss": self._loss, "parts": self._parts, "tokens": self.tokens}
+
+    def restore(self, state: JSON) -> None:
+        """Continue from `state`."""
+        self._steps, self._loss, self.tokens = state["steps"], state["loss"], state["tokens"]
+        self._parts = {name: list(pair) for name, pair in state["parts"].items()}
+
+    def _write(self, line: JSON) -> None:
+        assert self._handle is not None, "open the log first"
+        self._handle.write(msgspec.json.encode(line) + b"\n")
+        self._handle.flush()
+
+
+def _step_of(line: bytes) -> int:
+    try:
+        step = msgspec.json.decode(line)["step"]
+    except (msgspec.MsgspecError, UnicodeError, KeyError, TypeError):
+        return -1
+    return step if isinstance(step, int) else -1

@@ -1,0 +1,321 @@
+"""The only loop: drives any Stepper, and owns signals, checkpoints, evaluation, early stopping, the log and alarms.
+
+What is computed depends on the step number alone; the clock decides only when to save. So a run that was killed or
+interrupted and resumed ends with the same bits as one that was not.
+"""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import numpy as np
+
+from foretext.errors import ArtefactError, DivergedError, Preempted
+from foretext.folder import locked
+from foretext.training import checkpoint
+from foretext.training.alarms import Alarms
+from foretext.training.config import Limits
+from foretext.training.log import Log
+from foretext.training.progress import Watch
+from foretext.types import JSON, Arrays, State, Stepper
+
+
+class NonFiniteStep(DivergedError):
+    """A step whose loss or gradient was not finite, not applied; `arrays`: the batch that did it, for `run` to dump."""
+
+    def __init__(self, rule: str, *, arrays: Arrays) -> None:
+        super().__init__(rule)
+        self.arrays = arrays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended: after `steps` updates, `best` the step of the lowest held-out loss, `losses` held out for the
+    weights the Stepper now has, `seconds` of the whole run (resumed parts added up), `tokens` read."""
+
+    steps: int
+    best: int | None
+    losses: Mapping[str, float]
+    seconds: float
+    tokens: int
+    stopped: Literal["finished", "early"]
+
+
+def run(
+    stepper: Stepper, folder: Path, limits: Limits, watch: Watch, *, unigram: float | None = None
+) -> Ending:
+    """Train to the end (or resume, from the newest good checkpoint in `folder`) and say how it ended.
+
+    Writes `folder/checkpoints/` and `folder/log.jsonl`. `unigram`: entropy of the token frequencies (nats), the line
+    that a masked language model must beat. Errors: SIGINT or SIGTERM → saved, then Preempted (exit 75); a non-finite
+    step → the batch in `folder/diverged-step-N.npz`, DivergedError (exit 6); a full disk → ResourceError (exit 5).
+    """
+    folder = Path(folder)
+    with locked(folder / "checkpoints", wait=False), _listening() as signals:
+        shell = _Shell(stepper, folder, limits, watch, signals, unigram)
+        try:
+            return shell.run()
+        finally:
+            shell.log.close()
+            watch.close()
+
+
+# ── signals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Interrupted(BaseException):
+    """Leaves an evaluation at once; a BaseException so that no library's `except Exception` keeps it."""
+
+
+class _Signals:
+    """Whether we were asked to stop. Further signals change nothing, so a save in progress always ends."""
+
+    def __init__(self) -> None:
+        self.asked = ""
+        self._leave_at_once = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or signal.Signals(number).name
+        if self._leave_at_once:
+            self._leave_at_once = False
+            raise _Interrupted
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, a signal does not wait: what runs here changes no training state and will be run again."""
+        self._leave_at_once = True
+        try:
+            if self.asked:
+                raise _Interrupted
+            yield
+        finally:
+            self._leave_at_once = False
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[_Signals]:
+    signals = _Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals  # Python delivers signals to the main thread only
+        return
+    before = {number: signal.signal(number, signals.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Shell:
+    def __init__(
+        self, stepper: Stepper, folder: Path, limits: Limits, watch: Watch, signals: _Signals, unigram: float | None
+    ) -> None:
+        self.stepper, self.folder, self.limits, self.watch, self.signals = stepper, folder, limits, watch, signals
+        self.log = Log(folder / "log.jsonl", stepper.total)
+        self.alarms = Alarms(unigram)
+        self.checkpoints = folder / "checkpoints"
+        self.total = stepper.total
+        self.looks = evaluation_steps(limits, stepper.total)
+        self.step = 0
+        self.evaluated = 0
+        self.losses: dict[str, float] = {}
+        self.best_loss, self.best_step, self.best_losses = math.inf, 0, dict[str, float]()
+        self.best_saved: int | None = None
+        self.best_state: State | None = None
+        self.worse = 0
+        self.early = False
+        self.before = 0.0
+        self.saving = 0.0
+        self.saved: tuple[int, int] | None = None
+        self.save_now = False
+        self.began = self.saved_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.began
+
+    def run(self) -> Ending:
+        self._resume()
+        self.watch.begin(total=self.total, step=self.step, tokens=self.log.tokens, unigram=self.alarms.unigram)
+        while True:
+            if self.step in self.looks and self.evaluated < self.step:
+                self._evaluate()
+            if self.signals.asked:
+                self._preempt()
+            if self.early or self.step >= self.total:
+                break
+            if self._save_due():
+                self._save()
+            self._advance()
+        self._save()
+        if self.signals.asked:
+            self._preempt()
+        return self._end()
+
+    def _advance(self) -> None:
+        try:
+            report = self.stepper.step()
+        except DivergedError as error:
+            raise self._diverged(error) from error
+        self.step += 1
+        self.log.report(self.step, self.seconds, report)
+        self.watch.report(self.step, report)
+        for text in self.alarms.report(self.step, report):
+            self.watch.alarm(text)
+
+    def _evaluate(self) -> None:
+        try:
+            with self.signals.interruptible():
+                losses = dict(self.stepper.evaluate())
+        except _Interrupted:
+            return
+        self.evaluated, self.losses = self.step, losses
+        loss = losses.get("loss", math.nan)
+        if loss < self.best_loss:
+            self.best_loss, self.best_step, self.best_losses, self.worse = loss, self.step, losses, 0
+            self._keep_best()
+        else:
+            self.worse += 1
+            self.early = self.limits.patience is not None and self.worse >= self.limits.patience
+        self.log.evaluated(self.step, self.seconds, losses)
+        self.watch.evaluated(self.step, losses)
+        for text in self.alarms.evaluated(self.step, self.step / self.total, losses):
+            self.watch.alarm(text)
+
+    def _keep_best(self) -> None:
+        if self.limits.keep == 0:
+            self.best_state = self.stepper.state() if self.limits.choose == "best" else None
+        else:
+            needed = self.limits.choose == "best" or self.limits.patience is not None
+            # Else the best is kept where that is nearly free.
+            self.save_now = needed or self.saving <= 0.02 * self.seconds
+
+    # ── saving and resuming ──
+
+    def _save_due(self) -> bool:
+        every, minutes = self.limits.checkpoint_steps, self.limits.checkpoint_minutes
+        by_steps = every is not None and self.step > 0 and self.step % every == 0
+        by_clock = minutes is not None and time.monotonic() - self.saved_at >= 60.0 * minutes
+        return self.save_now or by_clock or by_steps
+
+    def _save(self) -> None:
+        started = time.monotonic()
+        self.save_now = False
+        if self.saved == (self.step, self.evaluated):
+            return
+        if self.limits.keep > 0:
+            if self.best_step == self.step > 0:
+                self.best_saved = self.step
+            self.log.sync()
+            state = self.stepper.state()
+            whole = State(arrays=state.arrays, cursor=self._cursor(state.cursor))
+            checkpoint.save(whole, self.checkpoints, self.step, keep=self.limits.keep, best=self.best_saved)
+            self.saved = (self.step, self.evaluated)
+        self.saved_at = time.monotonic()
+        self.saving += self.saved_at - started
+
+    def _cursor(self, stepper: JSON) -> JSON:
+        return {
+            "step": self.step,
+            "total": self.total,
+            "evaluated": self.evaluated,
+            "losses": self.losses,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "best_step": self.best_step,
+            "best_losses": self.best_losses,
+            "best_saved": self.best_saved,
+            "worse": self.worse,
+            "early": self.early,
+            "seconds": self.seconds,
+            "saving": self.saving,
+            "log": self.log.state(),
+            "alarms": self.alarms.state(),
+            "stepper": stepper,
+        }
+
+    def _resume(self) -> None:
+        found = checkpoint.latest(self.checkpoints, self.watch.alarm) if self.limits.keep > 0 else None
+        if found is not None:
+            cursor = found.state.cursor
+            if cursor["total"] != self.total:
+                raise ArtefactError(
+                    f"a run of {cursor['total']:,} steps was begun here, this one plans {self.total:,}",
+                    file=found.path,
+                    remedy="resume with the same settings, or choose another folder",
+                )
+            self.stepper.restore(State(arrays=found.state.arrays, cursor=cursor["stepper"]))
+            self.step, self.evaluated = cursor["step"], cursor["evaluated"]
+            self.saved = (self.step, self.evaluated)
+            self.losses = _floats(cursor["losses"])
+            self.best_loss = math.inf if cursor["best_loss"] is None else cursor["best_loss"]
+            self.best_step, self.best_losses = cursor["best_step"], _floats(cursor["best_losses"])
+            self.best_saved, self.worse, self.early = cursor["best_saved"], cursor["worse"], cursor["early"]
+            self.before, self.saving = cursor["seconds"], cursor["saving"]
+            self.log.restore(cursor["log"])
+            self.alarms.restore(cursor["alarms"])
+            self.watch.say(f"resumed after step {self.step} of {self.total}")
+        self.log.open(self.step)
+
+    def _preempt(self) -> None:
+        if self.limits.keep == 0:
+            raise Preempted(f"{self.signals.asked}: stopped after step {self.step} of {self.total}, nothing saved (keep = 0)")
+        self._save()
+        raise Preempted(
+            f"{self.signals.asked}: stopped and saved after step {self.step} of {self.total}",
+            file=self.checkpoints,
+            remedy="run the same command with --resume to go on",
+        )
+
+    # ── endings ──
+
+    def _diverged(self, error: DivergedError) -> DivergedError:
+        file = None
+        if isinstance(error, NonFiniteStep):
+            file = self.folder / f"diverged-step-{self.step + 1}.npz"
+            np.savez(file, allow_pickle=False, **dict(error.arrays))
+        saved = f"the checkpoint of step {self.saved[0]} is whole" if self.saved else "there is no checkpoint"
+        return DivergedError(
+            f"step {self.step + 1}: {error.rule}; the update was not applied, {saved}",
+            file=file,
+            remedy=error.remedy or "start again with a lower rate, a longer warm-up or fp32; the file holds the batch",
+        )
+
+    def _end(self) -> Ending:
+        losses = self.losses
+        if self.limits.choose == "best" and self.best_step and self.best_step != self.step:
+            if self.best_state is None:
+                best = checkpoint.read(self.checkpoints, self.best_step).state
+                self.best_state = State(arrays=best.arrays, cursor=best.cursor["stepper"])
+            self.stepper.restore(self.best_state)
+            losses = self.best_losses
+        return Ending(
+            steps=self.step,
+            best=self.best_step or None,
+            losses=losses,
+            seconds=self.seconds,
+            tokens=self.log.tokens,
+            stopped="early" if self.early else "finished",
+        )
+
+
+def evaluation_steps(limits: Limits, total: int) -> frozenset[int]:
+    """After which steps the held-out set is looked at: evenly spread, the last step always among them."""
+    if limits.evaluate_steps is not None:
+        return frozenset({*range(limits.evaluate_steps, total + 1, limits.evaluate_steps), total})
+    looks = min(limits.evaluations, total)
+    return frozenset(round(total * (i + 1) / looks) for i in range(looks))
+
+
+def _floats(values: Mapping[str, float | None]) -> dict[str, float]:
+    """JSON has no NaN: it comes back as null."""
+    return {name: math.nan if value is None else value for name, value in values.items()}
