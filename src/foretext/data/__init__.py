@@ -1,0 +1,1 @@
+"""From token store to batches: windows over running text, rendered examples, rectangles of numpy arrays."""
