@@ -1,0 +1,360 @@
+"""A corpus: documents, paragraphs and sentences in order, streamed from files of any common kind.
+
+`open_corpus` looks at the first 256 KiB of each file, decides how to read it, and says so (`FileCorpus.report`).
+Nothing is held but one chunk of one file and one paragraph of at most `readers.LONGEST` characters.
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from foretext.errors import DataError, ForetextError, UsageError
+from foretext.text.excluding import ExcludingCorpus, excluding
+from foretext.text.layout import Layout, detect
+from foretext.text.normalize import breaks, clean, normalized, without_surrogates
+from foretext.text.readers import Counts, Paragraph, plain_text
+from foretext.text.records import Fields, json_fields, json_lines, parquet, parquet_fields, table, table_fields
+from foretext.text.sentences import split_sentences
+from foretext.text.sources import Source, find
+from foretext.text.wikipedia import dump, extracted, is_dump, is_extracted
+from foretext.types import JSON, Place, Sentence
+
+__all__ = [
+    "CorpusConfig",
+    "ExcludingCorpus",
+    "FileCorpus",
+    "Report",
+    "StringsCorpus",
+    "excluding",
+    "open_corpus",
+    "strings_corpus",
+]
+
+Format: TypeAlias = Literal["text", "jsonl", "table", "parquet", "wikiextractor", "wikipedia dump"]
+
+RULES = 1
+"""Version of the reading rules; part of every key."""
+
+SAMPLE = 1 << 18
+"""Bytes looked at to decide how to read a file."""
+
+BLOCK = 1 << 16
+"""Characters, at least, between two places where a shard may start."""
+
+MOST_BLOCKS = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusConfig:
+    """How to read text.
+
+    `documents`: what one document is in plain text files: the file, a line, a block between blank lines; "auto" decides
+    a file. `encoding_errors`: refuse invalid UTF-8, or replace and count it. `language`: of the sentence rules; "auto"
+    decides a paragraph. `text_field`: the column or field of records that holds the text; None finds it.
+    """
+
+    documents: Literal["auto", "file", "line", "blank"] = "auto"
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    language: Literal["auto", "en", "zh"] = "auto"
+    text_field: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusFile:
+    """One file and how it is read: `layout` of plain text, `fields` of records."""
+
+    source: Source
+    format: Format
+    layout: Layout | None = None
+    fields: Fields | None = None
+
+    def paragraphs(self, config: CorpusConfig, counts: Counts) -> Iterator[Paragraph]:
+        """(starts a document, line, text) in order."""
+        errors = config.encoding_errors
+        if self.format == "wikiextractor":
+            return extracted(self.source, errors, counts)
+        if self.format == "wikipedia dump":
+            return dump(self.source, errors, counts)
+        if self.layout is not None:
+            return plain_text(self.source, self.layout, errors, counts)
+        assert self.fields is not None
+        read = {"jsonl": json_lines, "table": table, "parquet": parquet}[self.format]
+        return read(self.source, self.fields, errors, counts)
+
+    def described(self) -> str:
+        """How the file is read, in words."""
+        if self.layout is not None:
+            unit = {
+                "file": "the file is one document",
+                "line": "a line is a document",
+                "blank": "blank lines separate documents",
+                "headings": "headings start documents",
+            }[self.layout.documents]
+            return f"text; {unit}{', lines joined' if self.layout.wrapped else ''} ({self.layout.why})"
+        if self.fields is not None:
+            return f"{self.format}; a record is a document, its text is {self.fields.text!r}"
+        return self.format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was read and how. `counts`: what was replaced, dropped, split or left out. `skipped`: files of a folder that
+    are no text, with the reason."""
+
+    files: tuple[CorpusFile, ...]
+    documents: int
+    paragraphs: int
+    characters: int
+    counts: Counts
+    skipped: tuple[str, ...]
+
+    def as_json(self) -> JSON:
+        """The same, for programs."""
+        return {
+            "files": [{"file": file.source.name, "read as": file.described()} for file in self.files],
+            "documents": self.documents,
+            "paragraphs": self.paragraphs,
+            "characters": self.characters,
+            **asdict(self.counts),
+            "skipped": list(self.skipped),
+        }
+
+    def text(self, most: int = 10) -> str:
+        """For people; at most `most` files by name."""
+        rows = [f"{file.source.name}: {file.described()}" for file in self.files[:most]]
+        if len(self.files) > most:
+            rows.append(f"… and {len(self.files) - most} more files")
+        rows.append(f"{self.documents:,} documents, {self.paragraphs:,} paragraphs, {self.characters:,} characters")
+        labels = {
+            "replaced": "invalid byte sequences replaced by U+FFFD",
+            "dropped": "control characters dropped",
+            "split": "cuts in paragraphs that were too long",
+            "empty": "records without text",
+            "redirects": "redirects and pages outside the main namespace left out",
+        }
+        rows += [f"{count:,} {labels[name]}" for name, count in asdict(self.counts).items() if count]
+        rows += [f"skipped {name}" for name in self.skipped[:most]]
+        return "\n".join(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A document start where a shard may begin: its file, its number, its first paragraph's number, and the characters
+    before it."""
+
+    file: int
+    document: int
+    paragraph: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    documents: int
+    paragraphs: int
+    characters: int
+    counts: Counts
+    bases: tuple[tuple[int, int], ...]
+    """the first document's and paragraph's number of each file"""
+    marks: tuple[_Mark, ...]
+
+
+class FileCorpus:
+    """The corpus in some files (see `types.Corpus`). It may be pickled, also to another process."""
+
+    def __init__(self, files: Sequence[CorpusFile], config: CorpusConfig, skipped: Sequence[str] = ()) -> None:
+        self.files = tuple(files)
+        self.config = config
+        self.skipped = tuple(skipped)
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of the files' bytes as stored, how each is read, and the configuration; names do not count."""
+        whole = hashlib.blake2b(digest_size=16)
+        whole.update(msgspec.json.encode([RULES, asdict(self.config)]))
+        for file in self.files:
+            one = hashlib.blake2b(digest_size=16)
+            with file.source.raw() as stream:
+                while chunk := stream.read(1 << 20):
+                    one.update(chunk)
+            layout = file.layout and [file.layout.documents, file.layout.wrapped]
+            whole.update(
+                msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), one.hexdigest()])
+            )
+        return whole.hexdigest()
+
+    def sentences(self, shard: int = 0, of: int = 1) -> Iterator[Sentence]:
+        """Sentences in order. Shards are whole documents of about equal size and concatenate to the corpus; the first
+        use of `of` > 1 reads the files once more, to count. No text at all is a DataError."""
+        assert 0 <= shard < of, (shard, of)
+        if of == 1:
+            yield from self._sentences(None, None)
+            return
+        marks = self._survey.marks
+        sizes = [mark.characters for mark in marks]
+        total = self._survey.characters
+        first, last = (bisect_left(sizes, total * at // of) for at in (shard, shard + 1))
+        if first < last:
+            yield from self._sentences(marks[first], marks[last] if last < len(marks) else None)
+
+    def _sentences(self, begin: _Mark | None, end: _Mark | None) -> Iterator[Sentence]:
+        language = self.config.language
+        for file, document, paragraph, line, string in self._paragraphs(begin, end, Counts()):
+            place = Place(file=self.files[file].source.name, line=line)
+            for sentence in split_sentences(string, language):
+                yield Sentence(string=sentence, document=document, paragraph=paragraph, place=place)
+
+    def _paragraphs(
+        self, begin: _Mark | None, end: _Mark | None, counts: Counts
+    ) -> Iterator[tuple[int, int, int, int, str]]:
+        """(file, document, paragraph, line, text) from document `begin` up to, not including, document `end`."""
+        start = begin.file if begin else 0
+        bases = self._survey.bases[start] if start else (0, 0)
+        document, paragraph = bases[0] - 1, bases[1] - 1
+        for number in range(start, len(self.files)):
+            for first, line, string in self.files[number].paragraphs(self.config, counts):
+                document += first
+                paragraph += 1
+                if begin is not None and document < begin.document:
+                    continue
+                if end is not None and document >= end.document:
+                    return
+                yield number, document, paragraph, line, string
+        if document < 0:
+            raise _empty(self.files)
+
+    @cached_property
+    def _survey(self) -> _Survey:
+        """One pass over everything, without sentences: counts, and where shards may start."""
+        counts = Counts()
+        marks: list[_Mark] = []
+        bases: list[tuple[int, int]] = []
+        characters, block, last = 0, BLOCK, -1
+        document = paragraph = -1
+        for file, document, paragraph, _, string in self._paragraphs(None, None, counts):
+            while len(bases) <= file:
+                bases.append((document, paragraph))
+            if document > last and (not marks or characters - marks[-1].characters >= block):
+                marks.append(_Mark(file, document, paragraph, characters))
+                if len(marks) > MOST_BLOCKS:
+                    marks, block = marks[::2], 2 * block
+            last = document
+            characters += len(string)
+        while len(bases) < len(self.files):
+            bases.append((document + 1, paragraph + 1))
+        return _Survey(document + 1, paragraph + 1, characters, counts, tuple(bases), tuple(marks))
+
+    def report(self) -> Report:
+        """How each file is read, and what a whole pass counted (made once, then remembered)."""
+        survey = self._survey
+        return Report(
+            files=self.files,
+            documents=survey.documents,
+            paragraphs=survey.paragraphs,
+            characters=survey.characters,
+            counts=replace(survey.counts),
+            skipped=self.skipped,
+        )
+
+
+def _empty(files: Sequence[CorpusFile]) -> DataError:
+    name = files[0].source.name if len(files) == 1 else f"{files[0].source.name} and {len(files) - 1} more"
+    return DataError("expected text, found only white space or nothing", file=name, remedy="give a corpus with text")
+
+
+def open_corpus(sources: Sequence[str | Path], config: CorpusConfig = CorpusConfig()) -> FileCorpus:
+    """The corpus in files, folders, globs, URLs (`scheme://…`, fsspec) or standard input ("-").
+
+    Raises UsageError for what does not exist, DataError for what cannot be read as text.
+    """
+    if not sources:
+        raise UsageError("no corpus given", remedy="name a file, a folder, or - for standard input")
+    found, refused = find(sources)
+    skipped = [f"{name} (no text file by its name)" for name in refused]
+    plain = [source for source in found if source.suffix in ("", ".txt", ".text")]
+    mean = sum(source.size() for source in plain) // max(1, len(plain))
+    files: list[CorpusFile] = []
+    for source in found:
+        try:
+            files.append(_look(source, config, len(plain), mean))
+        except ForetextError as error:
+            if not source.inside or config.text_field or "text" not in error.rule or len(found) == 1:
+                raise
+            skipped.append(f"{source.name} ({error.rule})")
+    if not files:
+        raise DataError(
+            f"no text found ({len(skipped)} files left out)" if skipped else "expected text files, found none",
+            file=str(sources[0]),
+            remedy="known: .txt .jsonl .csv .tsv .parquet .xml, each also .gz .bz2 .xz .zst",
+        )
+    return FileCorpus(files, config, skipped)
+
+
+def _look(source: Source, config: CorpusConfig, plain: int, mean: int) -> CorpusFile:
+    """Decide how to read one file, by its name and its first bytes."""
+    if source.suffix == ".parquet":
+        return CorpusFile(source=source, format="parquet", fields=parquet_fields(source, config.text_field))
+    data, whole = source.sample(SAMPLE)
+    sample = clean(data.decode("utf-8", "ignore" if not whole else "replace"))
+    if is_extracted(sample):
+        return CorpusFile(source=source, format="wikiextractor")
+    if is_dump(sample):
+        return CorpusFile(source=source, format="wikipedia dump")
+    if source.suffix in (".jsonl", ".ndjson", ".json"):
+        return CorpusFile(source=source, format="jsonl", fields=json_fields(source, sample, config.text_field))
+    if source.suffix in (".csv", ".tsv"):
+        fields = table_fields(source, sample, whole, config.text_field)
+        return CorpusFile(source=source, format="table", fields=fields)
+    if source.name == "<standard input>" and sample.lstrip().startswith('{"'):
+        return CorpusFile(source=source, format="jsonl", fields=json_fields(source, sample, config.text_field))
+    layout = detect(breaks(sample), whole=whole, files=plain, mean_bytes=mean)
+    if config.documents != "auto":
+        wrapped = layout.wrapped and config.documents != "line"
+        layout = Layout(documents=config.documents, wrapped=wrapped, why="as asked")
+    return CorpusFile(source=source, format="text", layout=layout)
+
+
+class StringsCorpus:
+    """A corpus in memory: each string is a document, each of its lines a paragraph; blank documents are left out."""
+
+    def __init__(self, documents: Sequence[str], language: Literal["auto", "en", "zh"] = "auto") -> None:
+        self.language = language
+        cleaned = (normalized(without_surrogates(document)) for document in documents)
+        self._documents = [
+            (number, paragraphs)
+            for number, document in enumerate(cleaned, 1)
+            if (paragraphs := [line.strip() for line in document.split("\n") if line.strip()])
+        ]
+        if not self._documents:
+            raise DataError("expected text, found only white space or nothing", remedy="give documents with text")
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of the texts and the language."""
+        return hashlib.blake2b(
+            msgspec.json.encode([RULES, self.language, [paragraphs for _, paragraphs in self._documents]]),
+            digest_size=16,
+        ).hexdigest()
+
+    def sentences(self, shard: int = 0, of: int = 1) -> Iterator[Sentence]:
+        """Sentences in order; `Place.line` is the document's number from 1."""
+        assert 0 <= shard < of, (shard, of)
+        first, last = (len(self._documents) * at // of for at in (shard, shard + 1))
+        paragraph = sum(len(paragraphs) for _, paragraphs in self._documents[:first])
+        for document, (number, paragraphs) in enumerate(self._documents[first:last], first):
+            place = Place(file="document", line=number)
+            for string in paragraphs:
+                for sentence in split_sentences(string, self.language):
+                    yield Sentence(string=sentence, document=document, paragraph=paragraph, place=place)
+                paragraph += 1
+
+
+def strings_corpus(documents: Sequence[str], *, language: Literal["auto", "en", "zh"] = "auto") -> StringsCorpus:
+    """A corpus of strings in memory, for tests and for Python callers."""
+    return StringsCorpus(documents, language)

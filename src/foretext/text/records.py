@@ -1,0 +1,379 @@
+"""Files of records: JSON lines, csv and tsv, parquet. A record is a document; its text is one field.
+
+The field is `text_field`, else "text", else the only field that holds strings, else the one that holds by far the
+longest; the choice is reported.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from foretext.errors import DataError, ResourceError, unknown
+from foretext.text.layout import is_wrapped
+from foretext.text.normalize import breaks, surrogates, without_surrogates
+from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs
+from foretext.text.sources import Source
+
+MOST = 1 << 26
+"""Characters of one record (64 M). A record is the one thing that must be held whole."""
+
+_NUMBER = re.compile(r"[-+]?[\d.,]+([eE][-+]?\d+)?%?")
+_NAME = re.compile(r"[\w .\-/#]{1,40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """How a file of records is read: `text`, its field's name (or "column 3"); `column`, its number in a table;
+    `header`, whether a table's first row holds names; `delimiter` and `quoted`, a table's dialect; `wrapped`, whether
+    the field's lines were broken to fit a width."""
+
+    text: str
+    column: int = 0
+    columns: int = 0
+    header: bool = True
+    delimiter: str = ","
+    quoted: bool = True
+    wrapped: bool = False
+
+
+# ── choosing the field ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def choose(samples: dict[str, list[str]], wanted: str | None, source: Source) -> str:
+    """The name of the text field, from some records' string values a field. DataError where several would do."""
+    if wanted is not None:
+        if wanted not in samples:
+            error = unknown("text field", wanted, samples, file=source.name)
+            raise DataError(error.rule, file=source.name, remedy=error.remedy)
+        return wanted
+    by_lower = {name.lower(): name for name in reversed(samples)}
+    if "text" in by_lower:
+        return by_lower["text"]
+    strings = {
+        name: sum(map(len, values)) / len(values)
+        for name, values in samples.items()
+        if values and not all(_NUMBER.fullmatch(value.strip()) for value in values if value.strip())
+    }
+    ranked = sorted(strings, key=strings.__getitem__, reverse=True)
+    if len(ranked) == 1:
+        return ranked[0]
+    if len(ranked) > 1 and strings[ranked[0]] >= max(20.0, 4 * strings[ranked[1]]):
+        return ranked[0]
+    found = f"several could be: {', '.join(sorted(ranked))}" if ranked else f"only {', '.join(samples) or 'nothing'}"
+    raise DataError(
+        f"expected a field named 'text' or one field of text, found {found}",
+        file=source.name,
+        remedy="name it with --text-field",
+    )
+
+
+def _looks_wrapped(values: Sequence[str]) -> bool:
+    rows = [row for value in values for row in [*breaks(value).split("\n"), ""]]
+    return is_wrapped(rows)
+
+
+# ── JSON lines ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def json_fields(source: Source, sample: str, wanted: str | None) -> Fields:
+    """Choose the field from the sample's whole lines."""
+    samples: dict[str, list[str]] = {}
+    rows = sample.split("\n")
+    for number, row in enumerate(rows[:200], 1):
+        if not row.strip():
+            continue
+        if number == len(rows) and number > 1:
+            break  # may be cut short
+        try:
+            record = msgspec.json.decode(row)
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            if number > 1 or len(rows) == 1:
+                break  # reading will name the line; one very long first line is simply not sampled whole
+            raise _bad_json(source, number, row) from None
+        if not isinstance(record, dict):
+            raise _not_object(source, number, record)
+        for name, value in record.items():
+            text = _as_text(value)
+            samples.setdefault(name, [])
+            if text is not None:
+                samples[name].append(text)
+    if not samples and wanted is None:
+        return Fields(text="text")
+    text = wanted if not samples and wanted else choose(samples, wanted, source)
+    return Fields(text=text, wrapped=_looks_wrapped(samples.get(text, [])))
+
+
+def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
+    """One JSON object a line; the text field is a string, a list of strings (paragraphs), or null (no text)."""
+    for number, row in _whole_lines(source, errors, counts):
+        if not row.strip():
+            continue
+        try:
+            record = msgspec.json.decode(row)
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise _bad_json(source, number, row) from error
+        if not isinstance(record, dict):
+            raise _not_object(source, number, record)
+        value = record.get(fields.text)
+        text = _as_text(value)
+        if (text is None and value is not None) or fields.text not in record:
+            found = type(value).__name__ if fields.text in record else f"only {', '.join(record) or 'no field'}"
+            raise DataError(
+                f"expected a string field {fields.text!r}, found {found}",
+                file=source.name,
+                place=f"line {number}",
+                remedy="name the field with --text-field",
+            )
+        yield from _document(_sound(text or "", source, number, errors, counts), number, fields, counts)
+
+
+def _whole_lines(source: Source, errors: Errors, counts: Counts) -> Iterator[tuple[int, str]]:
+    """Lines of a file of records, whole, at most `MOST` characters."""
+    number, parts, held = 1, [""], 0
+    for chunk in decoded(source, errors, counts):
+        pieces = chunk.split("\n")
+        for index, piece in enumerate(pieces):
+            if index:
+                yield number, "".join(parts)
+                number, parts, held = number + 1, [], 0
+            parts.append(piece)
+            held += len(piece)
+        if held > MOST:
+            raise _too_long(source, number)
+    if held:
+        yield number, "".join(parts)
+
+
+def _too_long(source: Source, number: int) -> DataError:
+    return DataError(
+        f"a record is longer than {MOST:,} characters",
+        file=source.name,
+        place=f"line {number}",
+        remedy="a quote that is never closed? else write such text as a .txt file, which may be of any length",
+    )
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return "\n".join(value)
+    return None
+
+
+def _sound(text: str, source: Source, number: int, errors: Errors, counts: Counts) -> str:
+    found = surrogates(text)
+    if not found:
+        return text
+    if errors == "strict":
+        raise DataError(
+            "expected Unicode text, found half of a surrogate pair (such as \\ud83d without its second half)",
+            file=source.name,
+            place=f"line {number}",
+            remedy="write the file again, or pass --encoding-errors replace",
+        )
+    counts.replaced += found
+    return without_surrogates(text)
+
+
+def _bad_json(source: Source, number: int, row: str) -> DataError:
+    try:
+        msgspec.json.decode(row)
+        what = "a lone surrogate"
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        what = str(error)
+    return DataError(
+        f"expected one JSON object a line, found {row.strip()[:40]!r} ({what})",
+        file=source.name,
+        place=f"line {number}",
+        remedy="write each record on one line (jq -c)",
+    )
+
+
+def _not_object(source: Source, number: int, record: Any) -> DataError:
+    return DataError(
+        f"expected one JSON object a line, found a {type(record).__name__}",
+        file=source.name,
+        place=f"line {number}",
+        remedy='write {"text": "…"} on each line (jq -c ".[]" takes a list apart)',
+    )
+
+
+def _document(text: str, number: int, fields: Fields, counts: Counts) -> Iterator[Paragraph]:
+    empty = True
+    for paragraph in field_paragraphs(text, number, fields.wrapped, counts):
+        empty = False
+        yield paragraph
+    counts.empty += empty
+
+
+# ── csv and tsv ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def table_fields(source: Source, sample: str, whole: bool, wanted: str | None) -> Fields:
+    """Dialect, header and text column from the sample."""
+    rows = [row for row in sample.split("\n") if row.strip()]
+    rows = rows if whole or len(rows) < 2 else rows[:-1]
+    delimiter = _delimiter(source, rows)
+    quoted = not (delimiter == "\t" and len(rows) > 1 and len({row.count("\t") for row in rows}) == 1)
+    records = list(csv.reader((row + "\n" for row in rows[:500]), delimiter=delimiter, quoting=_quoting(quoted)))
+    records = [record for record in records if record]
+    if len(records) > 1 and not whole:
+        records = records[:-1] if quoted else records
+    first = records[0] if records else []
+    header = len(records) > 1 and _is_header(first, wanted)
+    names = [name.strip() for name in first] if header else [f"column {n}" for n in range(1, len(first) + 1)]
+    body = records[1:] if header else records
+    samples = {name: [row[at] for row in body if len(row) == len(names)] for at, name in enumerate(names)}
+    text = choose(samples, wanted, source)
+    return Fields(
+        text=text,
+        column=names.index(text),
+        columns=len(names),
+        header=header,
+        delimiter=delimiter,
+        quoted=quoted,
+        wrapped=_looks_wrapped(samples[text]),
+    )
+
+
+def _delimiter(source: Source, rows: list[str]) -> str:
+    if source.suffix == ".tsv":
+        return "\t"
+    first = rows[0] if rows else ""
+    return max(",;\t|", key=first.count) if any(mark in first for mark in ",;\t|") else ","
+
+
+def _quoting(quoted: bool) -> Any:
+    return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+
+
+def _is_header(first: Sequence[str], wanted: str | None) -> bool:
+    names = [name.strip() for name in first]
+    if wanted in names or "text" in (name.lower() for name in names):
+        return True
+    if len(set(names)) < len(names):
+        return False
+    longest = 20 if len(names) == 1 else 40
+    return all(_NAME.fullmatch(name) and not _NUMBER.fullmatch(name) and len(name) <= longest for name in names)
+
+
+def table(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
+    """A row is a document. A row with more or fewer cells than the first is a DataError that names its line."""
+    csv.field_size_limit(MOST)
+    start = 1
+    stream = (row + "\n" for _, row in _whole_lines(source, errors, counts))
+    reader = csv.reader(stream, delimiter=fields.delimiter, quoting=_quoting(fields.quoted))
+    try:
+        for row in reader:
+            line, start = start, reader.line_num + 1
+            if not row or (fields.header and line == 1):
+                continue
+            if len(row) != fields.columns:
+                raise DataError(
+                    f"expected {fields.columns} cells as in the first row, found {len(row)}",
+                    file=source.name,
+                    place=f"line {line}",
+                    remedy='put cells that hold the delimiter, quotes or line ends between quotes ("…")',
+                )
+            cell = row[fields.column]
+            yield from _document(cell if fields.quoted else _unquoted(cell), line, fields, counts)
+    except csv.Error as error:
+        raise DataError(
+            f"expected a {'tab' if fields.delimiter == chr(9) else repr(fields.delimiter)}-separated table ({error})",
+            file=source.name,
+            place=f"line {start}",
+            remedy="a quote that is never closed?",
+        ) from error
+
+
+def _unquoted(cell: str) -> str:
+    """A cell that was written with quotes after all: "…" with every inner quote doubled."""
+    inner = cell[1:-1]
+    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', ""):
+        return inner.replace('""', '"')
+    return cell
+
+
+# ── parquet ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ResourceError(
+            "reading parquet needs pyarrow, which is not installed", remedy="pip install 'foretext[data]'"
+        ) from error
+    return pyarrow
+
+
+def parquet_fields(source: Source, wanted: str | None) -> Fields:
+    """Choose the column from the schema, and from the first rows where several hold strings."""
+    arrow = _arrow()
+    with source.raw() as stream:
+        file = _parquet(arrow, source, stream)
+        kinds = {field.name: field.type for field in file.schema_arrow}
+        names = [name for name, kind in kinds.items() if _is_string(arrow, kind)]
+        batch: Any = next(file.iter_batches(batch_size=100, columns=names), None)
+        samples: dict[str, list[str]] = {name: [] for name in names}
+        for name in names if batch is not None else []:
+            values = batch.column(name).cast(arrow.large_binary()).to_pylist()
+            samples[name] = [value.decode("utf-8", "replace") for value in values if value]
+    text = choose(samples, wanted, source)
+    return Fields(text=text, wrapped=_looks_wrapped(samples[text]))
+
+
+def _is_string(arrow: Any, kind: Any) -> bool:
+    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
+
+
+def _parquet(arrow: Any, source: Source, stream: Any) -> Any:
+    try:
+        return arrow.parquet.ParquetFile(stream)
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(f"damaged, or no parquet file ({error})", file=source.name) from error
+
+
+def parquet(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
+    """A row is a document; its place is the row's number from 1."""
+    arrow = _arrow()
+    row = 0
+    with source.raw() as stream:
+        batches = _parquet(arrow, source, stream).iter_batches(batch_size=256, columns=[fields.text])
+        while True:
+            try:
+                batch = next(batches, None)
+            except (arrow.ArrowException, OSError) as error:
+                raise DataError(f"damaged after row {row} ({error})", file=source.name) from error
+            if batch is None:
+                return
+            for value in batch.column(0).cast(arrow.large_binary()).to_pylist():
+                row += 1
+                text = _parquet_text(value or b"", source, row, errors, counts)
+                yield from _document(text, row, fields, counts)
+
+
+def _parquet_text(value: bytes, source: Source, row: int, errors: Errors, counts: Counts) -> str:
+    from foretext.text.normalize import clean
+
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if errors == "strict":
+            raise DataError(
+                f"expected UTF-8, found byte {error.start} of the field invalid ({error.reason})",
+                file=source.name,
+                place=f"row {row}",
+                remedy="write the file again, or pass --encoding-errors replace",
+            ) from error
+        text = value.decode("utf-8", "replace")
+        counts.replaced += text.count("\ufffd") - value.count(b"\xef\xbf\xbd")
+    cleaned = clean(text)
+    counts.dropped += len(text.replace("\r\n", "\n")) - len(cleaned)
+    return cleaned

@@ -1,0 +1,139 @@
+"""Wikipedia as it comes: WikiExtractor's `<doc …> … </doc>` files, and raw XML dumps (pages-articles).
+
+Of a dump only articles are read (namespace 0, no redirects), and of an article only running text, as BERT's authors did
+(Devlin et al. 2019, section 3.1: "we extract only the text passages and ignore lists, tables, and headers").
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+
+from foretext.errors import DataError
+from foretext.text.normalize import breaks
+from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs, lines
+from foretext.text.sources import Source
+
+_OPEN = re.compile(r"<doc\s[^>]*>")
+_TITLE = re.compile(r'\stitle="([^"]*)"')
+
+
+def is_extracted(sample: str) -> bool:
+    """Whether a file starts as WikiExtractor's files do."""
+    return _OPEN.match(sample.lstrip()) is not None
+
+
+def is_dump(sample: str) -> bool:
+    """Whether a file starts as a MediaWiki XML dump does."""
+    head = sample.lstrip()[:2000]
+    return head.startswith(("<mediawiki", "<?xml")) and "<mediawiki" in head
+
+
+def extracted(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
+    """A `<doc>` is a document, a line a paragraph. The first line is left out where it only repeats the title, and
+    `&lt;` and the like become the characters they stand for."""
+    first, title, empty, inside = True, "", False, False
+    for number, line, _ in lines(map(breaks, decoded(source, errors, counts)), counts):
+        string = line.strip()
+        if string.startswith("<doc ") and _OPEN.fullmatch(string):
+            found = _TITLE.search(string)
+            title = html.unescape(found.group(1)).strip() if found else ""
+            first, empty, inside = True, True, True
+        elif string == "</doc>":
+            counts.empty += empty
+            first, empty, inside = True, False, False
+        elif string:
+            string = html.unescape(string) if "&" in string else string
+            if inside and title and string == title:
+                title = ""
+                continue
+            title = ""
+            yield first, number, string
+            first = empty = False
+
+
+def dump(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
+    """Articles of a raw dump, one page in memory at a time. Broken XML is a DataError that names the line."""
+    parser: Any = ElementTree.XMLPullParser(["start", "end"])
+    root: Any = None
+    unwanted: frozenset[str] = frozenset({"file", "image", "category"})
+    try:
+        for chunk in decoded(source, errors, counts):
+            parser.feed(chunk)
+            for event, element in parser.read_events():
+                root = element if root is None else root
+                name = str(element.tag).rpartition("}")[2]
+                if event == "end" and name == "namespaces":
+                    unwanted |= {(one.text or "").lower() for one in element if one.get("key") in ("6", "14")}
+                elif event == "end" and name == "page":
+                    yield from _page(element, unwanted, counts)
+                    root.clear()
+        parser.close()
+    except ElementTree.ParseError as error:
+        raise DataError(
+            f"expected a MediaWiki XML dump ({error.msg.rpartition(':')[0] or error.msg})",
+            file=source.name,
+            place=f"line {error.position[0]}",
+            remedy="cut short? fetch the dump again",
+        ) from error
+
+
+def _page(page: Any, unwanted: frozenset[str], counts: Counts) -> Iterator[Paragraph]:
+    parts = {str(part.tag).rpartition("}")[2]: part for part in page.iter()}
+    space = parts["ns"].text if "ns" in parts else "0"
+    if (space or "0").strip() != "0" or "redirect" in parts:
+        counts.redirects += 1
+        return
+    markup = (parts["text"].text or "") if "text" in parts else ""
+    number = int(parts["id"].text or 0) if "id" in parts else 0
+    first = True
+    for _, _, string in field_paragraphs(running_text(markup, unwanted), number, False, counts):
+        yield first, number, string
+        first = False
+    counts.empty += first
+
+
+_DROPPED_TAGS = frozenset({"ref", "references", "table", "gallery", "math", "timeline", "imagemap", "syntaxhighlight",
+                           "source", "score", "hiero", "chem", "code", "pre", "style"})  # fmt: skip
+_LEFT = re.compile(
+    r"^[ \t]*(?:\{\||\|[-}+]?|!).*$|__[A-Z]+__|\[\[|\]\]|'{2,}|<[^>\n]{0,200}>|^thumb\|.*$", re.MULTILINE
+)
+_BRACKETS = re.compile(r"[（(][\s,;，；、]*[)）]")
+
+
+def running_text(markup: str, unwanted: frozenset[str] = frozenset({"file", "image", "category"})) -> str:
+    """Wiki markup to plain paragraphs, one a line: no templates, tables, references, headings, lists, pictures or
+    categories. `unwanted`: lower-case link prefixes whose links vanish whole."""
+    import mwparserfromhell
+    from mwparserfromhell.nodes import Heading, Tag, Template, Wikilink
+
+    code = mwparserfromhell.parse(_without_tables(markup), skip_style_tags=True)
+    for node in list(code.nodes):
+        drop = isinstance(node, Template | Heading)
+        if isinstance(node, Tag):
+            drop = str(node.tag).strip().lower() in _DROPPED_TAGS
+        elif isinstance(node, Wikilink):
+            prefix, colon, _ = str(node.title).strip().partition(":")
+            drop = bool(colon) and prefix.strip().lower() in unwanted
+        if drop:
+            code.remove(node)
+    text = code.strip_code(normalize=True, collapse=True, keep_template_params=False)
+    rows = (_BRACKETS.sub("", _LEFT.sub("", row)).strip() for row in text.split("\n"))
+    return "\n".join(row for row in rows if row and row[0] not in "*#:;")
+
+
+def _without_tables(markup: str) -> str:
+    """Tables out, before parsing: the parser is slow on them, and quadratic on an unclosed one."""
+    if "{|" not in markup:
+        return markup
+    kept: list[str] = []
+    depth = 0
+    for row in markup.split("\n"):
+        opens = row.lstrip(" :\t").startswith("{|")
+        depth += opens
+        if not depth:
+            kept.append(row)
+        if depth and row.lstrip().startswith("|}"):
+            depth -= 1
+    return "\n".join(kept)
