@@ -147,13 +147,14 @@ class Pretrained:
 
 
 def build_model(recipe: Recipe, vocabulary: int, *, heads: bool = True) -> "Model":
-    """A freshly initialised Model of `recipe` (torch's global generator decides the values)."""
+    """A freshly initialised Model of `recipe` (`recipe.seed` decides the values)."""
     from foretext.training.model import Model
 
-    encoder = resolve(family(recipe.family.name).encoder)(recipe.family, vocabulary)
+    encoder = resolve(family(recipe.family.name).encoder)(recipe.family, vocabulary, seed=recipe.seed)
     made: dict[str, Any] = {}
     if heads:
-        made = {name: resolve(objective.head)(encoder, objective) for name, objective in recipe.objectives.items()}
+        make = {name: (resolve(objective.head), objective) for name, objective in recipe.objectives.items()}
+        made = {name: head(encoder, config, seed=recipe.seed) for name, (head, config) in make.items()}
     return Model({SOURCE: encoder}, made, {name: recipe.objectives[name].weight for name in made})
 
 
