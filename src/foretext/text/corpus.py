@@ -96,7 +96,7 @@ class CorpusFile:
                 "blank": "blank lines separate documents",
                 "headings": "headings start documents",
             }[self.layout.documents]
-            return f"text; {unit}{', lines joined' if self.layout.wrapped else ''} ({self.layout.why})"
+            return f"text; {unit}{', lines joined' if self.layout.columns else ''} ({self.layout.why})"
         if self.fields is not None:
             return f"{self.format}; a record is a document, its text is {self.fields.text!r}"
         return self.format
@@ -183,7 +183,7 @@ class FileCorpus:
             with file.source.raw() as stream:
                 while chunk := stream.read(1 << 20):
                     one.update(chunk)
-            layout = file.layout and [file.layout.documents, file.layout.wrapped]
+            layout = file.layout and [file.layout.documents, file.layout.columns]
             whole.update(
                 msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), one.hexdigest()])
             )
@@ -315,8 +315,8 @@ def _look(source: Source, config: CorpusConfig, plain: int, mean: int) -> Corpus
         return CorpusFile(source=source, format="jsonl", fields=json_fields(source, sample, config.text_field))
     layout = detect(breaks(sample), whole=whole, files=plain, mean_bytes=mean)
     if config.documents != "auto":
-        wrapped = layout.wrapped and config.documents != "line"
-        layout = Layout(documents=config.documents, wrapped=wrapped, why="as asked")
+        columns = 0 if config.documents == "line" else layout.columns
+        layout = Layout(documents=config.documents, columns=columns, why="as asked")
     return CorpusFile(source=source, format="text", layout=layout)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from foretext.errors import DataError
-from foretext.text.layout import Documents, Layout, joined
+from foretext.text.layout import Documents, Layout, ends_paragraph, indent, joined
 from foretext.text.normalize import breaks, clean_chunks
 from foretext.text.sources import Source
 
@@ -137,8 +137,8 @@ def _continues(character: str) -> bool:
 def plain_text(source: Source, layout: Layout, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
     """A .txt file in the layout that was chosen or detected."""
     stream = lines(map(breaks, decoded(source, errors, counts)), counts)
-    if layout.wrapped:
-        return _wrapped(stream, layout.documents, counts)
+    if layout.columns:
+        return _wrapped(stream, layout.documents, layout.columns, counts)
     return _unwrapped(stream, layout.documents)
 
 
@@ -163,31 +163,35 @@ def _unwrapped(stream: Iterator[tuple[int, str, bool]], documents: Documents) ->
             within = not whole
 
 
-def _wrapped(stream: Iterator[tuple[int, str, bool]], documents: Documents, counts: Counts) -> Iterator[Paragraph]:
-    """Lines are joined into paragraphs; a blank line, or a deeper indent than the line before, starts a new one."""
-    first, start, text, indent = True, 0, "", 0
+def _wrapped(
+    stream: Iterator[tuple[int, str, bool]], documents: Documents, columns: int, counts: Counts
+) -> Iterator[Paragraph]:
+    """Lines are joined into paragraphs. A blank line, a short line that ends a sentence, and a line with a deeper
+    indent than the one before separate paragraphs."""
+    first, start, text, before = True, 0, "", 0
     for number, line, whole in stream:
         string = line.strip()
-        here = len(line) - len(line.lstrip())
-        if text and (not string or here > indent):
+        if text and (not string or indent(line) > before):
             yield first, start, text
             first, text = False, ""
         if not string:
             first = first or (documents == "blank" and whole)
             continue
         start = number if not text else start
-        text, indent = joined(text, string), here
+        text, before = joined(text, string), indent(line)
         while len(text) > LONGEST:
             piece, text = cut(text)
             counts.split += 1
             yield first, start, piece.strip()
             first, start = False, number
+        if whole and ends_paragraph(string, columns):
+            yield first, start, text
+            first, text = False, ""
     if text.strip():
         yield first, start, text
 
 
-def field_paragraphs(text: str, line: int, wrapped: bool, counts: Counts) -> Iterator[Paragraph]:
-    """The paragraphs of one record's text field: its lines (joined, where the field is hard-wrapped)."""
+def field_paragraphs(text: str, line: int, columns: int, counts: Counts) -> Iterator[Paragraph]:
+    """The paragraphs of one record's text field: its lines (joined, where they are wrapped at `columns`)."""
     numbered = ((line, part, whole) for _, part, whole in lines([breaks(text)], counts))
-    layout: Documents = "file"
-    yield from _wrapped(numbered, layout, counts) if wrapped else _unwrapped(numbered, layout)
+    yield from _wrapped(numbered, "file", columns, counts) if columns else _unwrapped(numbered, "file")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from foretext.errors import DataError, ResourceError, unknown
-from foretext.text.layout import is_wrapped
+from foretext.text.layout import wrapping
 from foretext.text.normalize import breaks, surrogates, without_surrogates
 from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs
 from foretext.text.sources import Source
@@ -28,8 +28,8 @@ _NAME = re.compile(r"[\w .\-/#]{1,40}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
     """How a file of records is read: `text`, its field's name (or "column 3"); `column`, its number in a table;
-    `header`, whether a table's first row holds names; `delimiter` and `quoted`, a table's dialect; `wrapped`, whether
-    the field's lines were broken to fit a width."""
+    `header`, whether a table's first row holds names; `delimiter` and `quoted`, a table's dialect; `columns_wide`,
+    the width that the field's lines were broken to fit (0: they were not)."""
 
     text: str
     column: int = 0
@@ -37,7 +37,7 @@ class Fields:
     header: bool = True
     delimiter: str = ","
     quoted: bool = True
-    wrapped: bool = False
+    columns_wide: int = 0
 
 
 # ── choosing the field ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -71,9 +71,8 @@ def choose(samples: dict[str, list[str]], wanted: str | None, source: Source) ->
     )
 
 
-def _looks_wrapped(values: Sequence[str]) -> bool:
-    rows = [row for value in values for row in [*breaks(value).split("\n"), ""]]
-    return is_wrapped(rows)
+def _columns_wide(values: Sequence[str]) -> int:
+    return wrapping([row for value in values for row in [*breaks(value).split("\n"), ""]])[0]
 
 
 # ── JSON lines ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +103,7 @@ def json_fields(source: Source, sample: str, wanted: str | None) -> Fields:
     if not samples and wanted is None:
         return Fields(text="text")
     text = wanted if not samples and wanted else choose(samples, wanted, source)
-    return Fields(text=text, wrapped=_looks_wrapped(samples.get(text, [])))
+    return Fields(text=text, columns_wide=_columns_wide(samples.get(text, [])))
 
 
 def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
@@ -205,7 +204,7 @@ def _not_object(source: Source, number: int, record: Any) -> DataError:
 
 def _document(text: str, number: int, fields: Fields, counts: Counts) -> Iterator[Paragraph]:
     empty = True
-    for paragraph in field_paragraphs(text, number, fields.wrapped, counts):
+    for paragraph in field_paragraphs(text, number, fields.columns_wide, counts):
         empty = False
         yield paragraph
     counts.empty += empty
@@ -237,7 +236,7 @@ def table_fields(source: Source, sample: str, whole: bool, wanted: str | None) -
         header=header,
         delimiter=delimiter,
         quoted=quoted,
-        wrapped=_looks_wrapped(samples[text]),
+        columns_wide=_columns_wide(samples[text]),
     )
 
 
@@ -326,7 +325,7 @@ def parquet_fields(source: Source, wanted: str | None) -> Fields:
             values = batch.column(name).cast(arrow.large_binary()).to_pylist()
             samples[name] = [value.decode("utf-8", "replace") for value in values if value]
     text = choose(samples, wanted, source)
-    return Fields(text=text, wrapped=_looks_wrapped(samples[text]))
+    return Fields(text=text, columns_wide=_columns_wide(samples[text]))
 
 
 def _is_string(arrow: Any, kind: Any) -> bool:

@@ -88,7 +88,7 @@ def _page(page: Any, unwanted: frozenset[str], counts: Counts) -> Iterator[Parag
     markup = (parts["text"].text or "") if "text" in parts else ""
     number = int(parts["id"].text or 0) if "id" in parts else 0
     first = True
-    for _, _, string in field_paragraphs(running_text(markup, unwanted), number, False, counts):
+    for _, _, string in field_paragraphs(running_text(markup, unwanted), number, 0, counts):
         yield first, number, string
         first = False
     counts.empty += first
