@@ -1,0 +1,68 @@
+"""Distinct words of a corpus and how often each occurs, in one pass and bounded memory."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from foretext.text.shards import Progress, each_shard, joined, shard_count, worker_count
+from foretext.text.tokenizers.config import TokenizerConfig
+from foretext.text.tokenizers.splitting import Splitter
+from foretext.types import Corpus
+
+_SENTENCES = 256
+
+
+def count_words(
+    config: TokenizerConfig, corpus: Corpus, *, workers: int | None = None, progress: Progress | None = None
+) -> dict[str, int]:
+    """Folded words → counts, most frequent first and equal counts in code point order.
+
+    Raw chunks are counted, which costs a regular expression and a dictionary, and only distinct ones are cut into words
+    and folded. Where more than `config.most_words` are distinct the rarest are forgotten; the result is the same for
+    any number of workers.
+    """
+    chunks: Counter[str] = Counter()
+    of = shard_count(corpus)
+    processes = worker_count(corpus, workers)
+    for counted in each_shard(count_chunks, corpus, of, config, workers=processes, progress=progress):
+        chunks.update(counted)
+        prune(chunks, config.most_words)
+    splitter = Splitter(config)
+    words: Counter[str] = Counter()
+    for chunk, count in chunks.items():
+        for word in splitter.words(chunk):
+            words[word.string] += count
+    return dict(sorted(words.items(), key=lambda item: (-item[1], item[0])))
+
+
+def count_chunks(corpus: Corpus, shard: int, of: int, config: TokenizerConfig) -> Mapping[str, int]:
+    """The chunks of one shard, pruned."""
+    splitter = Splitter(config)
+    counted: Counter[str] = Counter()
+    found: list[str] = []
+    for number, (string, _) in enumerate(joined(corpus.sentences(shard, of)), start=1):
+        found += splitter.chunks(string)
+        if number % _SENTENCES == 0:
+            counted.update(found)
+            found.clear()
+            prune(counted, config.most_words)
+    counted.update(found)
+    prune(counted, config.most_words)
+    return counted
+
+
+def prune(counted: Counter[str], most: int) -> None:
+    """Once `counted` has more than `most` entries, forget all of the lowest counts until three quarters of that are
+    left: whole counts at a time, so that the result does not depend on the order of entries."""
+    if len(counted) <= most:
+        return
+    counts = np.fromiter(counted.values(), dtype=np.int64, count=len(counted))
+    keep = max(1, 3 * most // 4)
+    floor = int(np.partition(counts, len(counts) - keep - 1)[len(counts) - keep - 1])
+    if int(counts.max()) == floor:
+        floor -= 1  # all equal: nothing is rarer than the rest, so keep in code point order
+        for word in sorted(counted)[keep:]:
+            del counted[word]
+    for word in [word for word, count in counted.items() if count <= floor]:
+        del counted[word]

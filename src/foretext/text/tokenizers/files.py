@@ -1,0 +1,112 @@
+"""A tokenizer on disk: `tokenizer.json` (configuration, key) and plain text files, one entry a line. No pickle, no
+foreign format, no regular expression from a file: nothing that a stranger's folder could make run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from foretext.errors import ArtefactError, ForetextError, ResourceError
+from foretext.folder import read_json, write_json
+from foretext.text.tokenizers.config import TokenizerConfig
+from foretext.text.tokenizers.spelling import BytePairs, Spelling, Unigram, Whole, WordPiece, byte_values, unknown_id
+
+RULES = "tokenizer.json"
+VOCABULARY = "vocab.txt"
+
+
+def write_files(config: TokenizerConfig, spelling: Spelling, key: str, folder: Path) -> None:
+    """Write everything; equal tokenizers give equal bytes. A full disk is a ResourceError."""
+    files = {VOCABULARY: spelling.pieces, **spelling.files()}
+    try:
+        for name, lines in files.items():
+            with open(folder / name, "w", encoding="utf-8", newline="\n") as handle:
+                handle.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise ResourceError(f"cannot write: {error.strerror or error}", file=folder) from error
+    write_json(folder / RULES, {"config": msgspec.to_builtins(config), "key": key, "files": sorted(files)})
+
+
+def read_files(folder: Path) -> tuple[TokenizerConfig, Spelling, str]:
+    """Configuration, spelling and recorded key. Anything missing or malformed is an ArtefactError."""
+    rules = read_json(folder / RULES)
+    try:
+        config = msgspec.convert(rules["config"], TokenizerConfig, strict=True)
+        key = msgspec.convert(rules["key"], str)
+        if set(rules["config"]) != set(msgspec.to_builtins(config)):
+            raise ValueError("its configuration has other fields than this version")
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"not a tokenizer: {error}", file=folder / RULES) from error
+    pieces = _lines(folder / VOCABULARY)
+    if tuple(pieces[: len(config.special)]) != config.special:
+        raise ArtefactError(f"expected the special tokens {list(config.special)} first", file=folder / VOCABULARY)
+    try:
+        return config, _READERS[config.kind](config, pieces, folder), key
+    except ForetextError as error:
+        raise ArtefactError(error.rule, file=error.file or folder, place=error.place) from error
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise ArtefactError("a file of the tokenizer is missing", file=file) from error
+    except (OSError, UnicodeError) as error:
+        raise ArtefactError(f"not readable as UTF-8: {error}", file=file) from error
+    lines = text.split("\n")
+    if lines.pop():
+        raise ArtefactError("the last line is not ended: the file was cut", file=file, place=f"line {len(lines) + 1}")
+    return lines
+
+
+def _numbers(file: Path, read: Callable[[str], Any], expected: int) -> list[Any]:
+    lines = _lines(file)
+    if len(lines) != expected:
+        raise ArtefactError(f"{len(lines)} lines for {expected} entries of {VOCABULARY}", file=file)
+    numbers = []
+    for place, line in enumerate(lines, start=1):
+        try:
+            numbers.append(read(line))
+        except ValueError as error:
+            raise ArtefactError(f"expected a number, found {line[:40]!r}", file=file, place=f"line {place}") from error
+    return numbers
+
+
+def _read_whole(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
+    counts = _numbers(folder / "counts.txt", int, len(pieces))
+    return Whole(pieces, counts, len(config.special), unknown_id(config))
+
+
+def _read_wordpiece(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
+    whole = config.unseen == "word"
+    return WordPiece(pieces, len(config.special), unknown_id(config), whole_unknown=whole)
+
+
+def _read_unigram(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
+    scores = _numbers(folder / "scores.txt", float, len(pieces))
+    return Unigram(pieces, scores, len(config.special), unknown_id(config))
+
+
+def _read_byte_pairs(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
+    known = set(pieces[len(config.special) :])
+    if missing := set(byte_values()) - known:
+        raise ArtefactError(f"{len(missing)} of the 256 bytes are missing", file=folder / VOCABULARY)
+    if strange := next((piece for piece in known if not set(piece) <= set(byte_values())), None):
+        raise ArtefactError(f"{strange!r} does not spell bytes", file=folder / VOCABULARY)
+    merges = []
+    for place, line in enumerate(_lines(folder / "merges.txt"), start=1):
+        pair = line.split(" ")
+        if len(pair) != 2 or "".join(pair) not in known or not set(pair) <= known:
+            raise ArtefactError(f"expected two known pieces, found {line[:40]!r}", file=folder / "merges.txt", place=f"line {place}")
+        merges.append((pair[0], pair[1]))
+    return BytePairs(pieces, merges, len(config.special))
+
+
+_READERS: Mapping[str, Callable[[TokenizerConfig, Sequence[str], Path], Spelling]] = {
+    "words": _read_whole,
+    "characters": _read_whole,
+    "wordpiece": _read_wordpiece,
+    "bpe": _read_byte_pairs,
+    "unigram": _read_unigram,
+}

@@ -1,0 +1,51 @@
+"""Unigram vocabularies, learnt by sentencepiece from counted words (Kudo 2018; Kudo and Richardson 2018)."""
+
+import io
+from collections.abc import Iterator, Sequence
+
+from foretext.errors import DataError
+from foretext.text.tokenizers.config import TokenizerConfig
+from foretext.text.tokenizers.spelling import Unigram, unknown_id
+
+
+def train_unigram(config: TokenizerConfig, words: Sequence[tuple[str, int]], room: int) -> Unigram:
+    """The pieces and log-probabilities that sentencepiece learns from `words` with their counts.
+
+    Words come folded and cut, so sentencepiece's own normalisation is switched off: it would move characters. Its
+    model file is not kept either: pieces and scores are all that encoding needs. One thread, so sums have one order.
+    """
+    import sentencepiece
+
+    def lines() -> Iterator[str]:
+        for word, count in words:
+            yield f"{word}\t{count}"
+
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=lines(),
+            model_writer=model,
+            model_type="unigram",
+            input_format="tsv",
+            vocab_size=room + 3,
+            hard_vocab_limit=False,
+            character_coverage=config.coverage,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            split_by_whitespace=True,
+            split_by_unicode_script=False,
+            num_threads=1,
+            minloglevel=2,
+            bos_id=1,
+            eos_id=2,
+            unk_id=0,
+        )
+    except RuntimeError as error:
+        raise DataError(f"sentencepiece could not learn a vocabulary: {error}", remedy="give more text") from error
+    learnt = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    entries = [(learnt.id_to_piece(number), learnt.get_score(number)) for number in range(3, learnt.get_piece_size())]
+    entries = sorted(entries, key=lambda entry: (-entry[1], entry[0]))[:room]
+    pieces = [*config.special, *(piece for piece, _ in entries)]
+    scores = [0.0] * len(config.special) + [score for _, score in entries]
+    return Unigram(pieces, scores, len(config.special), unknown_id(config))

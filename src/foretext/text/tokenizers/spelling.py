@@ -1,0 +1,260 @@
+"""How a vocabulary spells one word: whole words or characters, WordPiece, byte-level BPE, unigram."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Protocol, TypeAlias
+
+from foretext.errors import UsageError
+from foretext.text.tokenizers.config import TokenizerConfig
+
+Parts: TypeAlias = list[tuple[int, int, int]]
+"""(id, start, stop) in order; the places [start, stop) are characters of the word and cover all of it."""
+LONGEST_WORD = 100
+"""google-research/bert's max_input_chars_per_word."""
+
+
+class Spelling(Protocol):
+    """`pieces[i]` is token i; `files` is everything that decides the spelling, beside the pieces."""
+
+    pieces: Sequence[str]
+
+    def spell(self, word: str) -> Parts: ...
+
+    def files(self) -> Mapping[str, Sequence[str]]:
+        """File name → lines."""
+        ...
+
+    def join(self, pieces: Sequence[str]) -> str:
+        """What the pieces say, as text."""
+        ...
+
+
+class Whole:
+    """Every word (or character) is one entry of a frequency-ranked lexicon, or unknown."""
+
+    def __init__(self, pieces: Sequence[str], counts: Sequence[int], specials: int, unknown: int) -> None:
+        self.pieces = pieces
+        self.counts = counts
+        self._unknown = unknown
+        self._ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
+
+    def spell(self, word: str) -> Parts:
+        return [(self._ids.get(word, self._unknown), 0, len(word))]
+
+    def knows(self, word: str) -> bool:
+        return word in self._ids
+
+    def files(self) -> Mapping[str, Sequence[str]]:
+        return {"counts.txt": [str(count) for count in self.counts]}
+
+    def join(self, pieces: Sequence[str]) -> str:
+        return beside(pieces)
+
+
+class WordPiece:
+    """Greedy longest match from the left; "##" marks a piece that continues a word (Schuster and Nakajima 2012; Devlin
+    et al. 2019, google-research/bert's WordpieceTokenizer). Under `whole_unknown` a word with an unseen character, or
+    longer than 100 characters, is one unknown token as it is there; otherwise the unseen character alone is."""
+
+    def __init__(self, pieces: Sequence[str], specials: int, unknown: int, *, whole_unknown: bool) -> None:
+        self.pieces = pieces
+        self._unknown = unknown
+        self._whole_unknown = whole_unknown
+        ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
+        self._heads = ids
+        self._tails = {piece[2:]: number for piece, number in ids.items() if piece.startswith("##") and len(piece) > 2}
+        self._longest = max(map(len, ids), default=1)
+
+    def spell(self, word: str) -> Parts:
+        whole = self._heads.get(word)
+        if whole is not None:
+            return [(whole, 0, len(word))]
+        if self._whole_unknown and len(word) > LONGEST_WORD:
+            return [(self._unknown, 0, len(word))]
+        parts: Parts = []
+        start, ids = 0, self._heads
+        while start < len(word):
+            for stop in range(min(len(word), start + self._longest), start, -1):
+                number = ids.get(word[start:stop])
+                if number is not None:
+                    break
+            else:
+                if self._whole_unknown:
+                    return [(self._unknown, 0, len(word))]
+                number, stop = self._unknown, start + 1
+            parts.append((number, start, stop))
+            start, ids = stop, self._tails
+        return parts
+
+    def files(self) -> Mapping[str, Sequence[str]]:
+        return {}
+
+    def join(self, pieces: Sequence[str]) -> str:
+        words: list[str] = []
+        for piece in pieces:
+            if piece.startswith("##") and len(piece) > 2 and words:
+                words[-1] += piece[2:]
+            else:
+                words.append(piece)
+        return beside(words)
+
+
+class BytePairs:
+    """Byte-level BPE: the merge learnt first is applied first (Sennrich et al. 2016; bytes as in GPT-2, Radford et al.
+    2019). Nothing is ever unknown, and joining the pieces gives the text back exactly.
+
+    A piece that holds a part of a character only stands for that character's whole place.
+    """
+
+    def __init__(self, pieces: Sequence[str], merges: Sequence[tuple[str, str]], specials: int) -> None:
+        self.pieces = pieces
+        self.merges = merges
+        self._ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
+        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
+        self._specials = frozenset(pieces[:specials])
+
+    def spell(self, word: str) -> Parts:
+        owners: list[int] = []
+        symbols: list[str] = []
+        letters = byte_letters()
+        for at, character in enumerate(word):
+            for byte in character.encode("utf-8", "surrogatepass"):
+                symbols.append(letters[byte])
+                owners.append(at)
+        parts: Parts = []
+        first = 0
+        for start in range(0, len(symbols), LONGEST_WORD):
+            for piece in self._merge(symbols[start : start + LONGEST_WORD]):
+                last = first + len(piece)
+                parts.append((self._ids[piece], owners[first], owners[last - 1] + 1))
+                first = last
+        return parts
+
+    def _merge(self, symbols: list[str]) -> list[str]:
+        ranks = self._ranks
+        none = len(ranks)
+        while len(symbols) > 1:
+            rank, at = min((ranks.get(pair, none), at) for at, pair in enumerate(zip(symbols, symbols[1:])))  # noqa: B905
+            if rank == none:
+                break
+            pair = (symbols[at], symbols[at + 1])
+            merged: list[str] = symbols[:at]
+            while at < len(symbols):
+                if at + 1 < len(symbols) and (symbols[at], symbols[at + 1]) == pair:
+                    merged.append(symbols[at] + symbols[at + 1])
+                    at += 2
+                else:
+                    merged.append(symbols[at])
+                    at += 1
+            symbols = merged
+        return symbols
+
+    def files(self) -> Mapping[str, Sequence[str]]:
+        return {"merges.txt": [f"{left} {right}" for left, right in self.merges]}
+
+    def join(self, pieces: Sequence[str]) -> str:
+        values = byte_values()
+        data = bytearray()
+        for piece in pieces:
+            data += piece.encode() if piece in self._specials else bytes(values[letter] for letter in piece)
+        try:
+            return data.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:  # ids that nobody's text gives
+            return data.decode("utf-8", "replace")
+
+
+class Unigram:
+    """The most probable cut under independent pieces, found by Viterbi (Kudo 2018); equal cuts: the longest last piece.
+    A character in no piece is unknown, at a cost below every piece's, as sentencepiece has it."""
+
+    def __init__(self, pieces: Sequence[str], scores: Sequence[float], specials: int, unknown: int) -> None:
+        self.pieces = pieces
+        self.scores = scores
+        self._unknown = unknown
+        self._table = {piece: (scores[number], number) for number, piece in enumerate(pieces) if number >= specials}
+        self._penalty = min((score for score, _ in self._table.values()), default=0.0) - 10.0
+        self._longest = max(map(len, self._table), default=1)
+
+    def spell(self, word: str) -> Parts:
+        whole: Parts = []
+        for start in range(0, len(word), 10 * LONGEST_WORD):
+            whole += [(n, start + i, start + j) for n, i, j in self._best(word[start : start + 10 * LONGEST_WORD])]
+        return whole
+
+    def _best(self, word: str) -> Parts:
+        best = [0.0] + [float("-inf")] * len(word)
+        back: list[tuple[int, int]] = [(0, 0)] * (len(word) + 1)
+        table = self._table
+        for stop in range(1, len(word) + 1):
+            for start in range(max(0, stop - self._longest), stop):
+                entry = table.get(word[start:stop])
+                if entry is None:
+                    if start < stop - 1:
+                        continue
+                    entry = (self._penalty, self._unknown)
+                score = best[start] + entry[0]
+                if score > best[stop]:
+                    best[stop] = score
+                    back[stop] = (start, entry[1])
+        parts: Parts = []
+        stop = len(word)
+        while stop:
+            start, number = back[stop]
+            parts.append((number, start, stop))
+            stop = start
+        return parts[::-1]
+
+    def files(self) -> Mapping[str, Sequence[str]]:
+        return {"scores.txt": [repr(score) for score in self.scores]}
+
+    def join(self, pieces: Sequence[str]) -> str:
+        return "".join(pieces).replace("▁", " ").removeprefix(" ")
+
+
+@cache
+def byte_letters() -> tuple[str, ...]:
+    """A visible character for each byte, GPT-2's choice: printable Latin-1 stands for itself, the others follow from
+    U+0100 on; a space is "Ġ"."""
+    visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    return tuple(chr(byte if byte in visible else next(others)) for byte in range(256))
+
+
+@cache
+def byte_values() -> Mapping[str, int]:
+    """The inverse of `byte_letters`."""
+    return {letter: byte for byte, letter in enumerate(byte_letters())}
+
+
+def beside(words: Sequence[str]) -> str:
+    """Words as a line to read: spaces between them, but none between East Asian characters or around punctuation as
+    English writes it. Not the user's own text: folding and white space cannot be undone."""
+    line: list[str] = []
+    for word in words:
+        if (
+            line
+            and not (_wide(line[-1][-1:]) and _wide(word[:1]))
+            and word not in _CLOSING
+            and line[-1] not in _OPENING
+        ):
+            line.append(" ")
+        line.append(word)
+    return "".join(line)
+
+
+_CLOSING = frozenset(".,;:!?)]}%")
+_OPENING = frozenset("([{")
+
+
+def _wide(character: str) -> bool:
+    return "\u2e80" <= character <= "\ua4cf" or "\uf900" <= character <= "\ufaff" or "\uff00" <= character
+
+
+def unknown_id(config: TokenizerConfig) -> int:
+    """The id of the unknown token. Errors: a kind that needs one has none → UsageError."""
+    for name in ("[UNK]", "<unk>"):
+        if name in config.special:
+            return config.special.index(name)
+    if config.kind == "bpe":
+        return -1
+    raise UsageError(f"a {config.kind} tokenizer needs an unknown token", remedy='add "[UNK]" to its special tokens')
