@@ -13,10 +13,13 @@ LEVELS = {
     2: ("models", "data"),
     3: ("heads", "objectives", "tasks"),
     4: ("training",),
-    5: ("recipe", "bundle", "strategies", "features", "pretraining", "transfer"),
+    5: (
+        "recipe", "bundle", "inference", "steppers", "budget", "pretraining",
+        "adapted", "prediction", "strategies", "features", "transfer",
+    ),
     6: ("evaluation", "interop"),
     7: ("recipes", "baselines", "ladder"),
-    8: ("cli", "demo", "web", "__init__", "__main__"),
+    8: ("api", "cli", "demo", "web", "__init__", "__main__"),
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names}
 MODULES = sorted(SOURCE.rglob("*.py"))

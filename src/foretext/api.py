@@ -1,0 +1,156 @@
+"""The Python words: `pretrain`, `transfer`, `load`, taking what a person has at hand (names, paths, lists of texts)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from foretext.adapted import Adapted, load_adapted
+from foretext.bundle import ADAPTED, PRETRAINED, Pretrained, load_pretrained
+from foretext.config import override, read_toml
+from foretext.errors import ArtefactError, UsageError
+from foretext.folder import open_sealed
+from foretext.pretraining import Setting
+from foretext.pretraining import pretrain as _pretrain
+from foretext.recipe import Recipe
+from foretext.recipes import find
+from foretext.strategies import StrategyConfig
+from foretext.tasks.classify import ClassifyConfig
+from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
+from foretext.training.progress import Watch
+from foretext.transfer import transfer as _transfer
+from foretext.types import Corpus
+
+Sources = str | Path | Sequence[str | Path]
+
+
+def load(folder: str | Path) -> Pretrained | Adapted:
+    """Open a folder that foretext wrote, every byte verified: a Pretrained encodes, an Adapted predicts.
+
+    A path that does not exist: UsageError (exit code 2). A damaged folder, or one of another kind: ArtefactError (4).
+    """
+    kind = open_sealed(Path(folder), verify=False).kind
+    if kind == PRETRAINED:
+        return load_pretrained(folder)
+    if kind == ADAPTED:
+        return load_adapted(folder)
+    raise ArtefactError(f"expected a pretrained or an adapted folder, found a {kind} folder", file=folder)
+
+
+def pretrain(
+    recipe: str | Recipe,
+    corpus: Sources | Corpus,
+    out: str | Path,
+    *,
+    source: str | Path | Pretrained | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    config: Mapping[str, Any] | str | Path | None = None,
+    seed: int | None = None,
+    reading: CorpusConfig = CorpusConfig(),
+    setting: Setting = Setting(),
+    watch: Watch | None = None,
+    resume: bool = False,
+) -> Pretrained:
+    """Stage one. `recipe`: a name or a Recipe; `corpus`: paths, globs, URLs or a Corpus; `config`: a TOML file or a
+    mapping laid over the recipe; one of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
+
+    Errors are ForetextErrors with the exit code they would leave the command line with.
+    """
+    settled = settle(recipe, config=config, seed=seed, minutes=minutes, steps=steps, epochs=epochs)
+    text = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
+    before = load_pretrained(source) if isinstance(source, str | Path) else source
+    return _pretrain(settled, text, Path(out), source=before, setting=setting, watch=watch, resume=resume)
+
+
+def transfer(
+    pretrained: str | Path | Pretrained | Sequence[str | Path | Pretrained],
+    train: Any,
+    out: str | Path,
+    *,
+    how: str = "finetune",
+    dev: Any = None,
+    text: str | None = None,
+    label: str | None = None,
+    seeds: int = 1,
+    keep: str = "best",
+    config: Mapping[str, Any] | str | Path | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+    resume: bool = False,
+) -> Adapted:
+    """Stage two, classification. `train`, `dev`: labelled files, or lists of (text, label); `how`: features, frozen or
+    finetune; `config`: a TOML file or mapping with [strategy] and [task]."""
+    given = [pretrained] if isinstance(pretrained, str | Path | Pretrained) else list(pretrained)
+    opened = [load_pretrained(p) if isinstance(p, str | Path) else p for p in given]
+    sources = {"text" if i == 0 else f"text{i + 1}": source for i, source in enumerate(opened)}
+    strategy, task = settle_transfer(how, text=text, label=label, config=config)
+    return _transfer(
+        sources, task, train, dev, strategy, seeds=seeds, keep=keep, out=Path(out), device=device, watch=watch, resume=resume
+    )
+
+
+def settle(
+    recipe: str | Recipe,
+    *,
+    config: Mapping[str, Any] | str | Path | None = None,
+    seed: int | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+) -> Recipe:
+    """The recipe by name, with a configuration, a seed and a budget laid over it, strictly."""
+    import dataclasses
+
+    found = find(recipe) if isinstance(recipe, str) else recipe
+    found = _overridden(found, config)
+    if seed is not None:
+        found = dataclasses.replace(found, seed=seed)
+    given = {n: v for n, v in (("minutes", minutes), ("steps", steps), ("epochs", epochs)) if v is not None}
+    if len(given) > 1:
+        raise UsageError(f"one budget at a time, found {' and '.join(given)}", remedy="give minutes, steps or epochs")
+    for name, value in given.items():
+        if not 0 < value < float("inf"):
+            raise UsageError(f"{name}: expected a number above 0, found {value}")
+    if given:
+        none = {"minutes": None, "steps": None, "epochs": None}
+        found = dataclasses.replace(found, limits=dataclasses.replace(found.limits, **{**none, **given}))
+    return found
+
+
+def settle_transfer(
+    how: str,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    config: Mapping[str, Any] | str | Path | None = None,
+) -> tuple[StrategyConfig, ClassifyConfig]:
+    """Strategy and task settings from options and a configuration with the tables [strategy] and [task]."""
+    values, file = _values(config)
+    for name in values:
+        if name not in ("strategy", "task"):
+            raise UsageError(f"unknown table {name!r}", file=file, remedy="use [strategy] and [task]")
+    strategy = override(StrategyConfig(), {"how": how, **values.get("strategy", {})}, file=file, place="strategy")
+    named = {n: v for n, v in (("text", text), ("label", label)) if v is not None}
+    task = override(ClassifyConfig(), {**values.get("task", {}), **named}, file=file, place="task")
+    return strategy, task
+
+
+def _overridden(recipe: Recipe, config: Mapping[str, Any] | str | Path | None) -> Recipe:
+    values, file = _values(config)
+    return override(recipe, values, file=file)
+
+
+def _values(config: Mapping[str, Any] | str | Path | None) -> tuple[Mapping[str, Any], str | Path | None]:
+    if config is None:
+        return {}, None
+    if isinstance(config, Mapping):
+        return config, None
+    return read_toml(Path(config)), config
+
+
+def _list(corpus: Sources) -> list[str | Path]:
+    return [corpus] if isinstance(corpus, str | Path) else list(corpus)
+
+
+__all__ = ["load", "pretrain", "settle", "settle_transfer", "strings_corpus", "transfer"]

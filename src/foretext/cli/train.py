@@ -1,0 +1,107 @@
+"""`pretrain` and `transfer`: the two stages."""
+
+import os
+
+from foretext import api
+from foretext.adapted import Adapted
+from foretext.bundle import Pretrained, load_pretrained
+from foretext.cli import options
+from foretext.cli.output import say, table, write_json
+from foretext.errors import UsageError, unknown
+from foretext.folder import is_sealed
+from foretext.pretraining import Setting, dry_run
+from foretext.text.corpus import CorpusConfig, open_corpus
+from foretext.training.progress import JsonWatch, RichWatch, Watch
+
+TASKS = ("classify",)
+
+
+def watch_of(label: str, *, json: bool) -> Watch:
+    """A live line for people, JSON lines for programs, both on standard error."""
+    return JsonWatch() if json else RichWatch(label)
+
+
+def reading_of(chosen: options.CorpusOptions) -> CorpusConfig:
+    """The corpus settings that the command line gave."""
+    return CorpusConfig(
+        documents=chosen.documents,
+        encoding_errors=chosen.encoding_errors,
+        language=chosen.language,
+        text_field=chosen.text_field,
+    )
+
+
+def pretrain(chosen: options.Pretrain) -> None:
+    """Run stage one, or say what it would take."""
+    recipe = api.settle(
+        chosen.recipe, config=chosen.config, seed=chosen.seed, minutes=chosen.minutes, steps=chosen.steps, epochs=chosen.epochs
+    )
+    setting = Setting(device=chosen.device, threads=chosen.threads)
+    watch = watch_of(recipe.name, json=chosen.json)
+    if chosen.resume and is_sealed(chosen.out):
+        _made(load_pretrained(chosen.out), chosen.json)
+        return
+    source = load_pretrained(chosen.from_) if chosen.from_ else None
+    corpus = open_corpus(list(chosen.corpus), reading_of(chosen.reading))
+    if chosen.dry_run:
+        found = dry_run(recipe, corpus, source=source, setting=setting, watch=watch)
+        write_json(found) if chosen.json else table(["what", "how much"], [[k, str(v)] for k, v in found.items()])
+        return
+    made = api.pretrain(recipe, corpus, chosen.out, source=source, setting=setting, watch=watch, resume=chosen.resume)
+    if not chosen.json:
+        for line in corpus.report().lines():
+            say(line)
+    _made(made, chosen.json)
+
+
+def _made(made: Pretrained, json: bool) -> None:
+    origin = made.provenance
+    if json:
+        write_json({"path": str(made.path), "key": made.key, "steps": origin.steps, "seconds": origin.seconds, **origin.results})
+        return
+    say(f"{made.path}: {made.recipe.name}, {sum(a.size for a in made.arrays.values()):,} parameters, key {made.key}")
+    say(f"  {origin.steps:,} steps, {origin.epochs:.2f} epochs of {origin.tokens:,} tokens, {origin.seconds:,.0f} s")
+    for name, value in origin.results.items():
+        say(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
+
+
+def transfer(chosen: options.Transfer) -> None:
+    """Run stage two."""
+    if len(chosen.arguments) < 3:
+        raise UsageError(
+            f"expected PRETRAINED… TASK TRAIN, found {' '.join(chosen.arguments) or 'nothing'}",
+            remedy="for example: foretext transfer model classify train.csv --out classifier",
+        )
+    *folders, task, train = chosen.arguments
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    if chosen.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
+    made = api.transfer(
+        list(folders),
+        train,
+        chosen.out,
+        how=chosen.how,
+        dev=chosen.dev,
+        text=chosen.text,
+        label=chosen.label,
+        seeds=chosen.seeds,
+        keep=chosen.keep,
+        config=chosen.config,
+        device=chosen.device,
+        watch=watch_of(f"transfer {chosen.how}", json=chosen.json),
+        resume=chosen.resume,
+    )
+    _adapted(made, chosen.json)
+
+
+def _adapted(made: Adapted, json: bool) -> None:
+    if json:
+        write_json({"path": str(made.path), "key": made.key, "labels": list(made.labels), **dict(made.provenance)})
+        return
+    say(f"{made.path}: a classifier of {len(made.labels)} labels, key {made.key}")
+    for name, value in made.provenance.items():
+        say(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
+
+
+__all__ = ["pretrain", "reading_of", "transfer", "watch_of"]

@@ -1,0 +1,232 @@
+"""From a recipe and a token store to a Stepper: where families, objectives, windows and the gradient meet."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from foretext.bundle import SOURCE, Pretrained, build_model
+from foretext.data.windows import make_windows
+from foretext.errors import ArtefactError, UsageError
+from foretext.models.catalog import family, resolve
+from foretext.models.word2vec.config import Word2VecConfig
+from foretext.objectives import make_objectives, require_sees
+from foretext.recipe import Recipe
+from foretext.text.store import TokenStore
+from foretext.training.progress import Watch
+from foretext.types import Arrays, Floats, Stepper, Tokenizer
+
+if TYPE_CHECKING:
+    from foretext.training.gradient import Gradient
+    from foretext.training.model import Model
+    from foretext.training.source import Batches
+
+HELD_OUT_TOKENS = 65_536
+"""About how many tokens the fixed held-out set has: a loss good to about 0.02 nats, a second or two to score."""
+FIRST_VECTORS_TOKENS = 8_000_000
+"""`init_embeddings = "auto"`: skip-gram reads about this many tokens; at least one epoch, at most eight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One pretraining run's ingredients. `device`: "auto", "cpu" or "cuda"; `threads`: None = all processors."""
+
+    recipe: Recipe
+    store: TokenStore
+    source: Pretrained | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+    @property
+    def processors(self) -> int:
+        """Processor threads of this run."""
+        import os
+
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+def make(job: Job, *, steps: int, watch: Watch) -> Stepper:
+    """The Stepper of `job`, `steps` updates long, at its beginning."""
+    room = family(job.recipe.family.name)
+    if room.stepper is not None:
+        made: Stepper = resolve(room.stepper)(
+            job.recipe.family, job.store, seed=job.recipe.seed, threads=job.threads or 1, steps=steps, init=_init(job)
+        )
+        return made
+    return gradient(job, steps=steps, watch=watch)
+
+
+def steps_per_epoch(job: Job) -> float:
+    """Updates that one pass over the training part takes."""
+    room = family(job.recipe.family.name)
+    if room.stepper is not None:
+        one: Stepper = resolve(room.stepper)(
+            job.recipe.family, job.store, seed=job.recipe.seed, threads=1, epochs=1.0, init=_init(job)
+        )
+        return float(one.total)
+    return float(_batches(job, make_source=True)[0].steps_per_epoch)
+
+
+def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
+    """What the run made, without optimizer state, and the tokenizer of its vocabulary (for word vectors, the prefix
+    of the lexicon that was trained)."""
+    arrays = {n: a for n, a in stepper.state().arrays.items() if n.startswith(("encoders.", "heads."))}
+    tokenizer = job.store.tokenizer
+    rows = len(arrays[f"encoders.{SOURCE}.table.weight"])
+    if rows < tokenizer.size:
+        tokenizer = tokenizer.prefix(rows)  # type: ignore[attr-defined]  # only word lexicons have more rows than trained
+    return tokenizer, arrays
+
+
+def _init(job: Job) -> Arrays | None:
+    return None if job.source is None else job.source.arrays
+
+
+# ── the gradient ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gradient(job: Job, *, steps: int, watch: Watch) -> "Gradient":
+    """The gradient stepper over the recipe's objectives; one data source a phase where phases read other windows."""
+    import torch
+
+    from foretext.training.gradient import Gradient
+    from foretext.training.phases import PhasedBatches
+
+    torch.set_num_threads(job.processors)
+    recipe = job.recipe
+    model = _model(job, watch)
+    sources = _batches(job)
+    held_out = sources[0].held_out_batches(max(1, HELD_OUT_TOKENS // (sources[0].micro * _length(recipe))))
+    batches = sources[0] if len(sources) == 1 else PhasedBatches(sources, recipe.phases, steps)
+    return Gradient(
+        model,
+        batches,
+        total=steps,
+        held_out=held_out,
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        phases=recipe.phases,
+        precision=recipe.batch.precision,
+        compile=recipe.batch.compile,
+        seed=recipe.seed,
+        device=device_of(job.device),
+    )
+
+
+def device_of(name: str) -> str:
+    """"auto" → "cuda" where there is one, else "cpu"; UsageError for a device that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}", remedy="use cpu, cuda or auto") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is there", remedy="use --device cpu")
+    return name
+
+
+def _length(recipe: Recipe) -> int:
+    assert recipe.windows is not None
+    return recipe.windows.length
+
+
+def _batches(job: Job, *, make_source: bool = False) -> "list[Batches]":
+    from foretext.training.source import Batches
+
+    recipe, tokenizer = job.recipe, job.store.tokenizer
+    if recipe.windows is None or not recipe.objectives:
+        raise UsageError(f"recipe {recipe.name} has no windows or no objectives", remedy="set [windows] and [objectives]")
+    objectives = make_objectives(recipe.objectives, tokenizer)
+    kinds = [phase.windows or recipe.windows for phase in recipe.phases]
+    longest = max(kind.length for kind in kinds)
+    limit = getattr(recipe.family, "positions", None)
+    if limit is not None and longest > limit:
+        raise UsageError(
+            f"windows of {longest} tokens for a model of {limit} positions",
+            place="windows.length",
+            remedy="set family.positions higher or windows.length lower",
+        )
+    kinds = kinds[:1] if all(kind == kinds[0] for kind in kinds) else kinds
+    # Longer windows keep the rows' number of the recipe, as BERT's second phase does (256 sequences throughout).
+    return [
+        Batches(
+            job.store,
+            make_windows(kind, recipe.family.template, recipe.seed),
+            objectives,
+            rows=recipe.batch.rows,
+            micro=recipe.batch.micro,
+        )
+        for kind in kinds
+    ]
+
+
+def _model(job: Job, watch: Watch) -> "Model":
+    recipe, store = job.recipe, job.store
+    model = build_model(recipe, store.tokenizer.size)
+    require_sees(make_objectives(recipe.objectives, store.tokenizer), model.encoder(SOURCE).sees)
+    if job.source is not None:
+        _take_over(model, job.source)
+        return model
+    if recipe.initial_bias == "unigram":
+        for name in recipe.objectives:
+            head: Any = model.heads[name]
+            if hasattr(head, "set_bias"):
+                head.set_bias(log_frequencies(store.counts))
+    if recipe.init_embeddings == "auto":
+        import torch
+
+        table = model.encoder(SOURCE).table.weight
+        vectors = first_vectors(job, table.shape[1], recipe.family, watch)
+        with torch.no_grad():
+            table.copy_(torch.from_numpy(vectors))
+    return model
+
+
+def _take_over(model: "Model", source: Pretrained) -> None:
+    """Load the source's weights: all of the encoder, and every head that both have."""
+    fresh = model.arrays()
+    other = {n.split(".")[1] for n in source.arrays if n.startswith("heads.")} - set(model.heads)
+    given = {n: a for n, a in source.arrays.items() if not (n.startswith("heads.") and n.split(".")[1] in other)}
+    missing = {n.split(".")[1] for n in fresh if n.startswith("heads.") and n not in given}
+    new_heads = {n: a for n, a in fresh.items() if n.startswith("heads.") and n.split(".")[1] in missing}
+    try:
+        model.load({**new_heads, **given})
+    except ArtefactError as error:
+        raise ArtefactError(
+            f"the weights to go on from do not fit the recipe: {error.rule}", file=source.path, remedy="use its own recipe"
+        ) from error
+
+
+def log_frequencies(counts: Floats | Any) -> Floats:
+    """Log unigram probabilities [V], one added to each count so that unseen tokens stay finite."""
+    smooth = np.asarray(counts, np.float64) + 1.0
+    found: Floats = np.log(smooth / smooth.sum())
+    return found
+
+
+def first_vectors(job: Job, width: int, config: Any, watch: Watch) -> Floats:
+    """Skip-gram vectors [V, width] of the same tokens, trained for seconds: the lower rung carries the upper one.
+
+    Centred, and scaled to the deviation that the family starts its matrices from; tokens never seen keep that of a
+    normal draw.
+    """
+    from foretext import draws
+
+    room = family("word2vec")
+    store, seed = job.store, job.recipe.seed
+    epochs = float(np.clip(FIRST_VECTORS_TOKENS / max(1, int(store.counts.sum())), 1, 8))
+    settings = Word2VecConfig(width=width, min_count=1)
+    watch.say(f"first vectors: skip-gram over the same tokens, {epochs:.1f} epochs")
+    skipgram: Stepper = resolve(room.stepper or "")(settings, store, seed=seed, threads=1, epochs=epochs, init=None)
+    for _ in range(skipgram.total):
+        skipgram.step()
+    trained = np.asarray(skipgram.state().arrays[f"encoders.{SOURCE}.table.weight"])
+    spread = float(getattr(config, "initial_sd", 0.02))
+    table = draws.generator(seed, "first vectors").normal(0.0, spread, (store.tokenizer.size, width)).astype(np.float32)
+    seen = np.flatnonzero(trained.any(axis=1))
+    rows = trained[seen] - trained[seen].mean(axis=0)
+    table[seen] = rows * (spread / max(float(rows.std()), 1e-12))
+    return table
