@@ -1,0 +1,59 @@
+"""What decides a word2vec run. Light: imports neither numba nor torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from foretext.errors import UsageError
+from foretext.types import Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word2VecConfig:
+    """Skip-gram with negative sampling; defaults are word2vec.c's for skip-gram (its `main`, revision r42).
+
+    Papers: Mikolov et al. 2013a (arXiv 1301.3781, skip-gram, windows shrunk at random) and 2013b (arXiv 1310.4546:
+    eq. 4 negative sampling, eq. 5 sub-sampling; the code's keep probability, used here, is another than eq. 5's).
+    """
+
+    name: Literal["word2vec"] = "word2vec"
+    width: int = 100
+    """Numbers a word vector (D)."""
+    window: int = 5
+    """Most words looked at to each side; every centre draws its own reach from 1…window, so near words count more."""
+    negatives: int = 5
+    """Negative words a (centre, context) pair."""
+    power: float = 0.75
+    """Negatives are drawn in proportion to count^power (2013b, section 2.2)."""
+    sample: float = 1e-3
+    """Share of the corpus above which a word is sub-sampled: kept with probability √(s/f) + s/f, f its share; 0: all."""
+    min_count: int = 5
+    """Words seen fewer times in the training part are left out, as if deleted from the text."""
+    epochs: float = 5.0
+    """Passes over the training part, unless the caller fixes the number of steps."""
+    rate: float = 0.025
+    """Learning rate at the start; falls linearly over the words of the whole run."""
+    last_rate: float = 1e-4
+    """Share of `rate` below which it never falls (word2vec.c: starting_alpha * 0.0001)."""
+    block: int = 100_000
+    """Corpus words a step."""
+    shards: int = 8
+    """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
+    method: Literal["blocks", "pairs"] = "blocks"
+    """"blocks": 16 centres share `shared` negatives, weighted so that the expected gradient is that of `negatives` a
+    pair; several times faster. "pairs": one update a pair with its own negatives, as in word2vec.c: the oracle."""
+    shared: int = 16
+    """Negatives that a block of 16 centres shares: 8, 16, … 64 (method "blocks")."""
+    template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
+
+    def __post_init__(self) -> None:
+        least = {"width": 1, "window": 1, "negatives": 1, "min_count": 1, "block": 1, "shards": 1, "shared": 8}
+        for field, low in least.items():
+            if getattr(self, field) < low:
+                raise UsageError(f"word2vec.{field} must be at least {low}, found {getattr(self, field)}")
+        if self.shared % 8 or self.shared > 64:
+            raise UsageError(f"word2vec.shared must be a multiple of 8, at most 64, found {self.shared}")
+        if self.sample < 0 or self.epochs <= 0 or self.rate <= 0 or not 0 <= self.last_rate <= 1:
+            raise UsageError(
+                f"word2vec needs sample ≥ 0, epochs > 0, rate > 0 and last_rate in [0, 1], "
+                f"found {self.sample}, {self.epochs}, {self.rate}, {self.last_rate}"
+            )

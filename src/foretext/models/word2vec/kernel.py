@@ -1,0 +1,163 @@
+"""The arithmetic of skip-gram with negative sampling, compiled by Numba; importing this module compiles nothing.
+
+n stream words · D width · V vocabulary. "in" rows answer for a centre,
+"out" rows for the words around it. Everything random comes from one 64-bit state that the caller derives from
+(seed, epoch, block, shard), so the result of a shard depends on nothing but its inputs.
+
+Floating-point reordering is allowed (that is what lets the compiler use vector registers), the assumption that no NaN
+or infinity occurs is not: a non-finite score must be seen, and stops the shard before it is applied.
+"""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Table = NDArray[np.float32]
+Words = NDArray[np.int32]
+Doubles = NDArray[np.float64]
+
+_FINITE = {"reassoc", "contract", "nsz", "arcp"}
+
+_ZERO = np.float32(0.0)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31, _S32, _S40 = (np.uint64(s) for s in (27, 30, 31, 32, 40))
+_LOW32 = np.uint64(0xFFFFFFFF)
+_UNIT24 = np.float32(1.0 / (1 << 24))
+
+
+def jit(function: Any) -> Any:
+    return numba.njit(cache=True, nogil=True, fastmath=_FINITE, error_model="numpy")(function)
+
+
+def inline(function: Any) -> Any:
+    return numba.njit(cache=True, nogil=True, fastmath=_FINITE, error_model="numpy", inline="always")(function)
+
+
+@jit
+def draw(state: NDArray[np.uint64]) -> Any:
+    """The next 64 random bits of `state` [1], which advances (SplitMix64: Steele, Lea & Flood 2014)."""
+    state[0] += _GOLDEN
+    z = state[0]
+    z = (z ^ (z >> _S30)) * _MIX1
+    z = (z ^ (z >> _S27)) * _MIX2
+    return z ^ (z >> _S31)
+
+
+@jit
+def alias_table(weights: Doubles) -> Any:
+    """Vose's alias table of `weights` [V] ≥ 0 with a positive sum: (accept [V] in [0,1], other [V]); a draw is i
+    uniform, then i with probability accept[i], else other[i]."""
+    size = weights.shape[0]
+    accept = np.ones(size, np.float32)
+    other = np.arange(size).astype(np.int32)
+    scaled = weights * (size / weights.sum())
+    order = np.empty(size, np.int64)
+    small, large = 0, size
+    for i in range(size):
+        if scaled[i] < 1.0:
+            order[small] = i
+            small += 1
+        else:
+            large -= 1
+            order[large] = i
+    while small > 0 and large < size:
+        small -= 1
+        low, high = order[small], order[large]
+        accept[low] = scaled[low]
+        other[low] = high
+        scaled[high] -= 1.0 - scaled[low]
+        if scaled[high] < 1.0:
+            order[small] = high
+            small += 1
+            large += 1
+    return accept, other
+
+
+@jit
+def negative(accept: Table, other: Words, state: NDArray[np.uint64]) -> Any:
+    """One word drawn from the alias table."""
+    bits = draw(state)
+    i = np.int64(((bits & _LOW32) * np.uint64(accept.shape[0])) >> _S32)
+    if np.float32(bits >> _S40) * _UNIT24 < accept[i]:
+        return np.int64(i)
+    return np.int64(other[i])
+
+
+@jit
+def plan(ids: Words, ends: Any, skipped: Any, keep: Table, window: int, state: NDArray[np.uint64],
+         words: Words, low: Words, high: Words) -> int:
+    """Sub-sample a shard and decide all its pairs; answers n, the words kept.
+
+    `ids` [N]; `ends` [k] where each sentence stops (the last is N), `skipped` [k] sentences of the held-out part;
+    `keep` [V] the probability of keeping a word, 0 for words left out (ids ≥ V are left out too). Fills `words` [n]
+    and, for each, the stream positions [`low`, `high`) of its window, which never leaves its sentence: the pairs are
+    (words[i], words[j]) for low[i] ≤ j < high[i], j ≠ i. Each window's reach is uniform in 1…`window`.
+    """
+    n = 0
+    start = 0
+    size = keep.shape[0]
+    for s in range(ends.shape[0]):
+        stop = ends[s]
+        first = n
+        if not skipped[s]:
+            for t in range(start, stop):
+                word = ids[t]
+                if word >= size:
+                    continue
+                bits = draw(state)
+                if np.float32(bits >> _S40) * _UNIT24 < keep[word]:
+                    words[n] = word
+                    low[n] = np.int32(((bits & _LOW32) * np.uint64(window)) >> _S32) + 1
+                    n += 1
+        for i in range(first, n):
+            reach = low[i]
+            low[i] = max(first, i - reach)
+            high[i] = min(n, i + reach + 1)
+        start = stop
+    return n
+
+
+@jit
+def train_pairs(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
+                last_rate: float, accept: Table, other: Words, negatives: int, state: NDArray[np.uint64]) -> Any:
+    """One update a pair, with negatives of its own, as word2vec.c does it (2013b, eq. 4); the oracle.
+
+    `inward`, `outward` [V,D] are changed in place. The rate falls from `first_rate` to `last_rate` over the n words.
+    A drawn negative that equals the context word is skipped. Answers (summed loss in nats, pairs, finite).
+    """
+    width = inward.shape[1]
+    change = np.zeros(width, np.float32)
+    loss, pairs = 0.0, 0
+    for i in range(n):
+        rate = first_rate + (last_rate - first_rate) * (i / n)
+        centre = words[i]
+        for j in range(low[i], high[i]):
+            if j == i:
+                continue
+            change[:] = _ZERO
+            for k in range(negatives + 1):
+                target = np.int64(words[j]) if k == 0 else negative(accept, other, state)
+                if k > 0 and target == words[j]:
+                    continue
+                score = _ZERO
+                for d in range(width):
+                    score += inward[centre, d] * outward[target, d]
+                if not math.isfinite(score):
+                    return loss, pairs, False
+                label = 1.0 if k == 0 else 0.0
+                wrong = (1.0 - 2.0 * label) * score
+                loss += max(0.0, float(wrong)) + math.log1p(math.exp(-abs(wrong)))
+                error = label - 1.0 / (1.0 + math.exp(-score))
+                step = np.float32(error * rate)
+                for d in range(width):
+                    change[d] += step * outward[target, d]
+                    outward[target, d] += step * inward[centre, d]
+            for d in range(width):
+                inward[centre, d] += change[d]
+            pairs += 1
+    return loss, pairs, True
