@@ -1,11 +1,12 @@
 """A miniature world for the data tests: a token store in memory, and a tokenizer of made-up words."""
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
-from foretext.types import Bits, Ints, Template
+from foretext.types import Bits, Encoding, Ints, Template, Text
 
 BERT = Template(start="[CLS]", between="[SEP]", end="[SEP]", segments=True, summary="start")
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
@@ -17,6 +18,20 @@ class MiniTokenizer:
     def __init__(self, size: int = 200) -> None:
         self.size, self.special, self.key = size, SPECIAL, f"mini-{size}"
         self.pieces = [*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), size))]
+
+    def encode(self, texts: Sequence[Text]) -> list[Encoding]:
+        """Words stand between spaces; each piece is at most three characters of a word."""
+        found = []
+        for text in texts:
+            spans = [
+                (word, at, min(at + 3, match.end()))
+                for word, match in enumerate(re.finditer(r"\S+", text.string))
+                for at in range(match.start(), match.end(), 3)
+            ]
+            ids = [5 + sum(map(ord, text.string[a:b])) % (self.size - 5) for _, a, b in spans]
+            table = np.array([(i, *span) for i, span in zip(ids, spans, strict=True)], np.int64).reshape(-1, 4)
+            found.append(Encoding(ids=table[:, 0], offsets=table[:, 2:], word=table[:, 1]))
+        return found
 
 
 class MiniStore:

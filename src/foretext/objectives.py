@@ -124,7 +124,7 @@ class Masked:
 
     def _budget(self, lengths: Ints) -> Ints:
         """Predictions of sequences of `lengths` tokens [S]; round() of Python 3 and rint both round half to even."""
-        wanted = np.maximum(np.rint(lengths * self.config.rate).astype(np.int64), 1)
+        wanted: Ints = np.maximum(np.rint(lengths * self.config.rate).astype(np.int64), 1)
         return wanted if self.config.most is None else np.minimum(wanted, self.config.most)
 
     def _words(

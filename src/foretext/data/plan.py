@@ -23,6 +23,13 @@ def offsets(lengths: Ints) -> Ints:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
+def scatter(shape: tuple[int, int], flat: Ints, values: Ints, padding: int) -> Ints:
+    """A rectangle [R,T] with `values` [N] at the places `flat` [N]."""
+    rectangle = np.full(shape[0] * shape[1], padding, np.int64)
+    rectangle[flat] = values
+    return rectangle.reshape(shape)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`rows` [R+1]: which sequences stand in each row. `runs` [S,4]: first token and length of A, the same of B

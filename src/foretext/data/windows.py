@@ -17,7 +17,7 @@ import numpy as np
 from foretext.data.config import WindowsConfig
 from foretext.data.packing import packed, single
 from foretext.data.pairs import plan_pairs, refuse_one_document
-from foretext.data.plan import Plan, offsets, spread
+from foretext.data.plan import Plan, offsets, scatter, spread
 from foretext.draws import generator, number
 from foretext.errors import DataError
 from foretext.types import Batch, Ints, Origin, Target, Template, TokenBatch, Tokenizer
@@ -229,25 +229,18 @@ def _rectangle(store: Store, plan: Plan, template: Template, lengths: Ints, widt
         if token:
             ids[where] = special[token]
     shape = (len(plan), width)
-    segment = _scatter(shape, flat, (in_b & (b_size > 0)[sequence]).astype(np.int64), 0) if template.segments else None
+    segment = scatter(shape, flat, (in_b & (b_size > 0)[sequence]).astype(np.int64), 0) if template.segments else None
     summary = {"start": place, "end": place + lengths - 1}.get(template.summary)
     starts = _starts(store, source, is_token, 2 * sequence + in_b) if words else None
     return TokenBatch(
-        ids=_scatter(shape, flat, ids, special.get(PAD, 0)),
-        sequence=_scatter(shape, flat, sequence, -1),
-        position=_scatter(shape, flat, position, 0),
+        ids=scatter(shape, flat, ids, special.get(PAD, 0)),
+        sequence=scatter(shape, flat, sequence, -1),
+        position=scatter(shape, flat, position, 0),
         bounds=np.stack([row_of, column, column + lengths], 1),
         segment=segment,
         summary=summary,
         origin=None if starts is None else _origin(flat[starts], sequence[starts], len(lengths), width),
     )
-
-
-def _scatter(shape: tuple[int, int], flat: Ints, values: Ints, padding: int) -> Ints:
-    """A rectangle [R,T] with `values` [N] at the places `flat` [N]."""
-    rectangle = np.full(shape[0] * shape[1], padding, np.int64)
-    rectangle[flat] = values
-    return rectangle.reshape(shape)
 
 
 def _starts(store: Store, source: Ints, is_token: Any, run: Ints) -> Ints:
