@@ -41,7 +41,8 @@ class Comparison:
 class Metric(Protocol):
     """`rows`: [n,k], additive columns. `score`: sums of rows [...,k] → named scores [...]."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def rows(self, probabilities: Floats, gold: Ints) -> Floats: ...
 

@@ -1,0 +1,81 @@
+"""Texts → tokens → a Model → log-probabilities, in input order, whatever order they were computed in.
+
+n texts · K labels
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from foretext.data.batches import to_torch
+from foretext.data.prepared import Prepared, prepared
+from foretext.data.render import Example, Fit, render_all
+from foretext.training.model import Model
+from foretext.types import Batch, Floats, Ints, Place, Template, Text, Tokenizer
+
+HEAD = "classify"
+"""The head's name in batches and on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """How one source turns texts into its tokens."""
+
+    tokenizer: Tokenizer
+    template: Template
+    limit: int | None
+    """Most tokens of one sequence, special tokens included."""
+    fit: Fit
+
+    def prepare(self, texts: Sequence[str], places: Sequence[Place] | None = None) -> Prepared:
+        """The texts rendered, each as one or more windows. `places` are for messages."""
+        where = places or [Place(file="text", line=number + 1) for number in range(len(texts))]
+        examples = [
+            Example(options=(((Text(string=text),),),), place=place)
+            for text, place in zip(texts, where, strict=True)
+        ]
+        rendered = render_all(examples, self.tokenizer, self.template, "joint", self.fit, self.limit)
+        return prepared(
+            rendered,
+            segments=self.template.segments,
+            summary=self.template.summary != "none",
+            pad=self.tokenizer.special.get("[PAD]", 0),
+        )
+
+
+def views(model: Model, sources: Mapping[str, Prepared], examples: Ints) -> Batch:
+    """These examples as every source of `model` sees them. An encoder that never looks around reads one long row."""
+    return Batch(
+        views={
+            name: view.batch(examples, one_row=model.encoder(name).sees == "self") for name, view in sources.items()
+        }
+    )
+
+
+@torch.no_grad()
+def log_probabilities(
+    model: Model,
+    sources: Mapping[str, Prepared],
+    examples: Ints | None = None,
+    *,
+    most_tokens: int,
+    device: torch.device | str = "cpu",
+) -> Floats:
+    """[n,K] of the given examples (None: all), in that order; examples of like length are computed together."""
+    model.to(device).eval()
+    lead = max(sources.values(), key=lambda view: len(view.ids))
+    wanted = np.arange(len(lead)) if examples is None else examples
+    order = wanted[np.argsort(-lead.example_tokens[wanted], kind="stable")]
+    parts, numbers = [], []
+    for group in lead.groups(order, most_tokens):
+        batch = to_torch(views(model, sources, group), device)
+        parts.append(model.head(HEAD).predict(model(batch)).float().cpu().numpy())
+        numbers.append(group)
+    place = np.empty(len(lead), np.int64)
+    place[wanted] = np.arange(len(wanted))
+    flat = np.concatenate(parts)
+    answer: Floats = np.empty_like(flat)
+    answer[place[np.concatenate(numbers)]] = flat
+    return answer

@@ -1,0 +1,207 @@
+"""Strategies: how a pretrained encoder meets labelled data. Each is a list of phases over parameter groups, plus maybe
+a cache.
+
+`features`: encode once, keep the vectors, train the head. `frozen`: the same head, encoding as it goes (must give the
+same numbers). `finetune`: everything moves, by rates a layer group may have of its own. Imports no torch.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from foretext.errors import UsageError
+from foretext.training.config import Limits, OptimizerConfig, Phase, ScheduleConfig
+
+How = Literal["features", "frozen", "finetune"]
+ULMFIT_DECAY = 1 / 2.6
+"""Rate of a layer relative to the one above it in discriminative fine-tuning (Howard & Ruder 2018, section 3.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyConfig:
+    """One strategy. None = the default of `how`, which `settled` fills in and explains."""
+
+    how: How = "finetune"
+    rate: float | None = None
+    """Peak learning rate of the encoder's top layer (finetune)."""
+    head_rate: float | None = None
+    """Peak learning rate of the head."""
+    batch: int = 32
+    """Examples of one update."""
+    epochs: float | None = None
+    """Passes over the training examples."""
+    least_steps: int | None = None
+    """At least so many updates, however few examples there are."""
+    steps: int | None = None
+    """Exactly so many updates; overrides the two above."""
+    layer_decay: float = 1.0
+    """Each layer group's rate relative to the group above it; 0.385 = ULMFiT's 1 / 2.6 (discriminative rates)."""
+    unfreeze: Literal["none", "gradual"] = "none"
+    """"gradual": the head alone first, then one more group from the top at a time (Howard & Ruder 2018, section 3.3),
+    over the first half of the run."""
+    pool: Literal["auto", "summary", "mean", "max", "concat"] = "auto"
+    """How a text becomes one vector; "auto": the family's summary for finetune where it has one, else the mean."""
+    layers: Literal["auto", "last", "mix"] | int = "auto"
+    """Which layers the head reads; "auto": a learned mix of all for features and frozen, the last for finetune."""
+    dropout: float = 0.1
+    """Of the example vector, in training."""
+    hidden: int = 0
+    """Width of a hidden layer in the head; 0 = none."""
+    warmup: float = 0.1
+    """Share of the run in which the rate climbs; then it falls linearly to 0."""
+    decay: float = 0.01
+    """Weight decay."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    evaluations: int = 20
+    """Looks at the dev set; the weights of the best look are kept."""
+    patience: int | None = None
+    """Stop after so many looks without a better dev loss; None = run to the end (the rate schedule then ends at 0)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward and backward pass."""
+    micro_tokens: int = 8192
+    """Most tokens of one forward pass (an example is never divided)."""
+    cache: bool = True
+    """features: keep the vectors in the cache folder for the next run on the same texts."""
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "batch": self.batch < 1,
+            "layer_decay": not 0 < self.layer_decay <= 1,
+            "dropout": not 0 <= self.dropout < 1,
+            "hidden": self.hidden < 0,
+            "evaluations": self.evaluations < 1,
+            "micro_tokens": self.micro_tokens < 1,
+            "rate": self.rate is not None and not 0 < self.rate < math.inf,
+            "head_rate": self.head_rate is not None and not 0 < self.head_rate < math.inf,
+            "epochs": self.epochs is not None and not 0 < self.epochs < math.inf,
+            "steps": self.steps is not None and self.steps < 1,
+            "warmup": not 0 <= self.warmup <= 1,
+        }
+        for name, bad in wrong.items():
+            if bad:
+                raise UsageError(f"strategy.{name}: {getattr(self, name)!r} is out of range", remedy=_RANGES.get(name, ""))
+        if self.how != "finetune" and (self.layer_decay != 1.0 or self.unfreeze != "none"):
+            raise UsageError(f"how = {self.how!r} trains no encoder layer", remedy='layer_decay and unfreeze go with how = "finetune"')
+
+
+_RANGES = {
+    "layer_decay": "expected more than 0 and at most 1",
+    "dropout": "expected at least 0 and less than 1",
+    "warmup": "expected a share between 0 and 1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What an encoder offers a strategy: the width of each layer, whether it has a summary, its groups bottom to top."""
+
+    widths: tuple[int, ...]
+    summary: bool
+    groups: tuple[str, ...]
+
+    @property
+    def contextual(self) -> bool:
+        """More than an embedding table."""
+        return len(self.widths) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A strategy with nothing left open, as it is saved with what it made."""
+
+    config: StrategyConfig
+    pool: Literal["summary", "mean", "max", "concat"]
+    layers: Literal["last", "mix"] | int
+    normalize: bool
+    steps: int
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    phases: tuple[Phase, ...]
+
+
+def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -> Settled:
+    """Fill in every default for these encoders and so many training examples."""
+    tuned = config.how == "finetune"
+    pool, layers = _reads(config, offers)
+    # Vectors of unlike families differ in scale by orders of magnitude; a summary is a tanh and lies in ±1 already.
+    normalize = pool != "summary"
+    rate, head_rate = _rates(config, offers)
+    epochs, least = (10.0, 300) if tuned else (30.0, 500)
+    per_epoch = math.ceil(examples / config.batch)
+    wanted = round((config.epochs or epochs) * examples / config.batch)
+    steps = config.steps or max(wanted, per_epoch, config.least_steps if config.least_steps is not None else least)
+    peak = rate if tuned else head_rate
+    return Settled(
+        config=config,
+        pool=pool,
+        layers=layers,
+        normalize=normalize,
+        steps=steps,
+        optimizer=OptimizerConfig(kind="adamw", rate=peak, decay=config.decay, clip=config.clip),
+        schedule=ScheduleConfig(shape="linear", warmup=config.warmup),
+        phases=_phases(config, offers, head_rate / peak),
+    )
+
+
+def limits(config: StrategyConfig, *, has_dev: bool, keep: int) -> Limits:
+    """How long, how often to look at dev, and what to keep."""
+    return Limits(
+        evaluations=config.evaluations if has_dev else 0,
+        patience=config.patience if has_dev else None,
+        choose="best" if has_dev else "last",
+        keep=keep,
+    )
+
+
+def _reads(
+    config: StrategyConfig, offers: Mapping[str, Offer]
+) -> tuple[Literal["summary", "mean", "max", "concat"], Literal["last", "mix"] | int]:
+    tuned = config.how == "finetune"
+    pool = config.pool
+    if pool == "auto":
+        pool = "summary" if tuned and config.layers in ("auto", "last") and all(o.summary for o in offers.values()) else "mean"
+    layers = config.layers
+    if layers == "auto":
+        layers = "last" if tuned or pool == "summary" else "mix"
+    return pool, layers
+
+
+def _rates(config: StrategyConfig, offers: Mapping[str, Offer]) -> tuple[float, float]:
+    """(encoder's rate, head's rate).
+
+    Fine-tuning: 5e-5 is BERT's own upper choice at width 768 (Devlin et al. 2019, appendix A.3); smaller models want
+    more, about inversely to their width (the published miniatures were tuned up to 3e-4 at widths from 128), so
+    0.04 / width, at most 5e-4. A table of static vectors has no layers to upset and gets 3e-3. A new head reading
+    vectors brought to variance 1 learns at 3e-3.
+    """
+    width = max(offer.widths[-1] for offer in offers.values())
+    contextual = any(offer.contextual for offer in offers.values())
+    rate = config.rate or (min(5e-4, 0.04 / width) if contextual else 3e-3)
+    default = 3e-3 if config.how != "finetune" or not contextual else max(rate, 1e-3)
+    return rate, config.head_rate or default
+
+
+def _phases(config: StrategyConfig, offers: Mapping[str, Offer], head: float) -> tuple[Phase, ...]:
+    """Rates relative to the encoder's (finetune) or to the head's own (otherwise: there is no encoder to move)."""
+    if config.how != "finetune":
+        return (Phase(rates={"heads": 1.0}),)
+    depth = {f"encoders.{source}.{group}": number for source, offer in offers.items() for number, group in _from_top(offer)}
+    rates = {group: config.layer_decay**number for group, number in depth.items()}
+    whole = Phase(rates={"heads": head, **rates})
+    if config.unfreeze == "none":
+        return (whole,)
+    stages = max(depth.values()) + 1
+    opened: Sequence[dict[str, float]] = [
+        {name: rates[name] if number < stage else 0.0 for name, number in depth.items()} for stage in range(stages)
+    ]
+    first = tuple(Phase(share=0.5 / stages, rates={"heads": head, **rate}) for rate in opened)
+    return (*first, Phase(share=0.5, rates=whole.rates))
+
+
+def _from_top(offer: Offer) -> list[tuple[int, str]]:
+    """(distance from the top, group). A layer's norm and pooler above the top layer count as part of it."""
+    layers = [group for group in offer.groups if group == "embeddings" or group.startswith("layer_")]
+    above = [group for group in offer.groups if group not in layers]
+    return [(0, group) for group in above] + [(len(layers) - 1 - i, group) for i, group in enumerate(layers)]

@@ -1,0 +1,212 @@
+"""Labelled files as rows: csv, tsv, jsonl and parquet, plain or compressed (gz, bz2, xz, zst), read as a stream.
+
+UTF-8 is strict: damage is a DataError that names the file and the line. csv follows RFC 4180. A tsv cell is literal
+unless the whole cell stands in quotes with the inner ones doubled: GLUE's files hold bare quotes, spreadsheets' do not.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+
+from foretext.errors import DataError, ResourceError, UsageError
+
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+_COMPRESSIONS = ("gz", "bz2", "xz", "zst")
+_FORMATS: Mapping[str, Format] = {
+    "csv": "csv", "tsv": "tsv", "txt": "tsv", "tab": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl",
+    "parquet": "parquet",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row: its cells by column name, and the line of the file it starts on (from 1; parquet: row number)."""
+
+    cells: Mapping[str, Any]
+    line: int
+
+
+def format_of(path: Path) -> tuple[Format, str]:
+    """A file's format and compression ("" = none) by its name; an unknown ending is a UsageError."""
+    parts = path.name.lower().split(".")
+    compression = parts.pop() if parts[-1] in _COMPRESSIONS else ""
+    if parts[-1] not in _FORMATS:
+        raise UsageError(
+            f"a labelled file ends in .csv, .tsv, .txt (tabs), .jsonl or .parquet, found {path.suffix or 'no ending'}",
+            file=path,
+            remedy=f"rename it; a further {', '.join('.' + c for c in _COMPRESSIONS)} is read too",
+        )
+    return _FORMATS[parts[-1]], compression
+
+
+def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
+    """The rows of a labelled file, in order, without holding the file.
+
+    `header=False` (csv, tsv): the first line is data and columns are named "1", "2", … Errors: no such file → UsageError;
+    damaged UTF-8, a row with more or fewer cells than the header, broken quotes or JSON → DataError with the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError("no such file", file=path)
+    kind, compression = format_of(path)
+    if kind == "parquet":
+        if compression:
+            raise UsageError("parquet compresses inside; decompress the file first", file=path)
+        yield from _parquet(path)
+        return
+    with _opened(path, compression) as binary:
+        lines = _lines(binary, path, _damage(compression))
+        if kind == "jsonl":
+            yield from _jsonl(lines, path)
+        else:
+            cells = _csv(lines, path) if kind == "csv" else _tsv(lines)
+            yield from _named(cells, path, header=header)
+
+
+def _opened(path: Path, compression: str) -> IO[bytes]:
+    if compression == "gz":
+        return io.BufferedReader(gzip.open(path))
+    if compression == "bz2":
+        return bz2.open(path)
+    if compression == "xz":
+        return lzma.open(path)
+    if compression == "zst":
+        import zstandard
+
+        raw = open(path, "rb")  # noqa: SIM115  closed with the reader around it
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=True))
+    return open(path, "rb")
+
+
+def _damage(compression: str) -> tuple[type[Exception], ...]:
+    """What a damaged file of this compression raises while it is read."""
+    if compression == "zst":
+        import zstandard
+
+        return (zstandard.ZstdError, OSError, EOFError)
+    return (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def _lines(binary: IO[bytes], path: Path, damage: tuple[type[Exception], ...]) -> Iterator[str]:
+    """Decoded lines with their ends kept, a byte order mark dropped."""
+    number, offset = 0, 0
+    while True:
+        try:
+            raw = binary.readline()
+        except damage as error:
+            raise DataError(f"the compressed file is damaged: {error}", file=path, place=f"line {number + 1}") from error
+        if not raw:
+            return
+        number += 1
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"expected UTF-8, found byte 0x{raw[error.start]:02x} at byte {offset + error.start}",
+                file=path,
+                place=f"line {number}",
+                remedy="save the file as UTF-8 (e.g. `iconv -t utf-8`)",
+            ) from error
+        offset += len(raw)
+        yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _csv(lines: Iterator[str], path: Path) -> Iterator[tuple[list[str], int]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a text of 131,072 characters
+    reader = csv.reader(lines, strict=True)
+    start = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(
+                f"not valid csv: {error}", file=path, place=f"line {start}", remedy='double every quote inside a quoted cell: ""'
+            ) from error
+        if cells:
+            yield cells, start
+        start = reader.line_num + 1
+
+
+def _tsv(lines: Iterator[str]) -> Iterator[tuple[list[str], int]]:
+    for number, line in enumerate(lines, start=1):
+        bare = line.rstrip("\r\n")
+        if bare:
+            yield [_unquoted(cell) for cell in bare.split("\t")], number
+
+
+def _unquoted(cell: str) -> str:
+    if len(cell) < 2 or cell[0] != '"' or cell[-1] != '"':
+        return cell
+    inner = cell[1:-1]
+    whole = '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if whole else cell
+
+
+def _named(rows: Iterator[tuple[list[str], int]], path: Path, *, header: bool) -> Iterator[Row]:
+    first = next(rows, None)
+    if first is None:
+        raise DataError("expected rows, found an empty file", file=path)
+    names = [name.strip() for name in first[0]] if header else [str(i + 1) for i in range(len(first[0]))]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise DataError(f"two columns are named {twice[0]!r}", file=path, place="line 1", remedy="rename one")
+    if not header:
+        yield Row(cells=dict(zip(names, first[0], strict=True)), line=first[1])
+    for cells, line in rows:
+        if len(cells) != len(names):
+            raise DataError(
+                f"expected {len(names)} cells as in the first line, found {len(cells)}",
+                file=path,
+                place=f"line {line}",
+                remedy="a cell that holds the separator or a line break must be quoted",
+            )
+        yield Row(cells=dict(zip(names, cells, strict=True)), line=line)
+
+
+def _jsonl(lines: Iterator[str], path: Path) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = msgspec.json.decode(line)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise DataError(
+                f"expected one JSON object a line: {error}", file=path, place=f"line {number}", remedy="write one object a line"
+            ) from error
+        if not isinstance(value, dict):
+            raise DataError(f"expected a JSON object, found {type(value).__name__}", file=path, place=f"line {number}")
+        yield Row(cells=value, line=number)
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ResourceError("reading parquet needs pyarrow", file=path, remedy="pip install 'foretext[data]'") from error
+    try:
+        number = 0
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=4096):
+            for cells in batch.to_pylist():
+                number += 1
+                yield Row(cells=cells, line=number)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"not a readable parquet file: {error}", file=path) from error
+
+
+def looks_headerless(names: Sequence[str]) -> bool:
+    """Whether a first line reads like data rather than names: a cell that is long, empty or a number, or ends a
+    sentence."""
+    return any(not n or len(n) > 40 or n[-1] in ".!?。！？" or n.lstrip("+-").replace(".", "", 1).isdigit() for n in names)
