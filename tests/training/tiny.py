@@ -172,9 +172,15 @@ def main(folder, **told):
         print("array", name, array.tobytes().hex(), flush=True)
 
 
-if __name__ == "__main__":
+def exit_code(folder, **told):
+    """`main`, with the error's line on standard error, as the command line would."""
     try:
-        main(sys.argv[1], **dict(pair.split("=") for pair in sys.argv[2:]))
+        main(folder, **told)
     except ForetextError as error:
-        print(error.message, file=sys.stderr)
-        sys.exit(error.exit_code)
+        print(error.message, file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(sys.argv[1], **dict(pair.split("=") for pair in sys.argv[2:])))

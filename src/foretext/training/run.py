@@ -150,12 +150,12 @@ class _Shell:
         while True:
             if self.step in self.looks and self.evaluated < self.step:
                 self._evaluate()
+            if self._save_due():
+                self._save()
             if self.signals.asked:
                 self._preempt()
             if self.early or self.step >= self.total:
                 break
-            if self._save_due():
-                self._save()
             self._advance()
         self._save()
         if self.signals.asked:

@@ -1,0 +1,106 @@
+"""Checkpoints: what stays, what goes, and what a full disk or a killed writer leaves."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from foretext.errors import ArtefactError, ResourceError
+from foretext.training import checkpoint
+from foretext.types import State
+
+
+def state(n):
+    arrays = {"a": np.full(3, n, np.float32), "b": np.arange(n), "c": np.array([2.5])}
+    return State(arrays=arrays, cursor={"n": n, "x": 0.1 + 0.2, "none": None})
+
+
+def damage(folder, step, name="arrays.safetensors"):
+    file = folder / f"step-{step:08d}" / name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def test_round_trip(tmp_path):
+    path = checkpoint.save(state(7), tmp_path, 7)
+    assert path == tmp_path / "step-00000007"
+    found = checkpoint.latest(tmp_path)
+    assert (found.step, found.state.cursor) == (7, state(7).cursor)
+    for name, array in state(7).arrays.items():
+        assert np.array_equal(found.state.arrays[name], array)
+        assert found.state.arrays[name].dtype == array.dtype
+    assert checkpoint.latest(tmp_path / "nowhere") is None
+
+
+def test_keeps_the_newest_and_the_best(tmp_path):
+    for step in range(1, 7):
+        checkpoint.save(state(step), tmp_path, step, keep=2, best=2 if step >= 2 else None)
+    assert checkpoint.steps(tmp_path) == [2, 5, 6]
+    checkpoint.save(state(7), tmp_path, 7, keep=0)
+    assert checkpoint.steps(tmp_path) == [7]
+
+
+@pytest.mark.parametrize("name", ["arrays.safetensors", "cursor.json", "foretext.json"])
+def test_falls_back_past_damage(tmp_path, name):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), tmp_path, step, keep=3)
+    damage(tmp_path, 3, name)
+    said = []
+    assert checkpoint.latest(tmp_path, said.append).step == 2
+    assert len(said) == 1
+    # The next save is newest whatever the damaged one's number, and clears it away.
+    checkpoint.save(state(2), tmp_path, 2, keep=1)
+    assert checkpoint.steps(tmp_path) == [2]
+    damage(tmp_path, 2)
+    with pytest.raises(ArtefactError):
+        checkpoint.latest(tmp_path)
+
+
+def test_the_same_step_can_be_written_again(tmp_path):
+    checkpoint.save(state(4), tmp_path, 4)
+    checkpoint.save(state(5), tmp_path, 4)
+    assert checkpoint.latest(tmp_path).state.cursor["n"] == 5
+    # Killed between the two renames of such a rewrite: the old one is brought back.
+    (tmp_path / "step-00000004").rename(tmp_path / ".partial-old-step-00000004")
+    assert checkpoint.latest(tmp_path).state.cursor["n"] == 5
+
+
+def test_leftovers_of_killed_saves_go(tmp_path):
+    left = tmp_path / ".partial-step-00000001-999999999-1a"
+    left.mkdir(parents=True)
+    (left / "arrays.safetensors").write_bytes(b"half")
+    assert checkpoint.latest(tmp_path) is None
+    checkpoint.save(state(1), tmp_path, 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def full(monkeypatch, times):
+    real, left = checkpoint.write_arrays, [times]
+
+    def write(file, arrays):
+        if left[0]:
+            left[0] -= 1
+            file.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file, arrays)
+
+    monkeypatch.setattr(checkpoint, "write_arrays", write)
+
+
+def test_a_full_disk_keeps_what_was_good(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), tmp_path, step, keep=3)
+    full(monkeypatch, 2)
+    with pytest.raises(ResourceError, match=r"a checkpoint of 52 bytes"):
+        checkpoint.save(state(4), tmp_path, 4, keep=3)
+    assert checkpoint.latest(tmp_path).step == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_a_disk_with_room_after_pruning(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), tmp_path, step, keep=3, best=1)
+    full(monkeypatch, 1)
+    checkpoint.save(state(4), tmp_path, 4, keep=3, best=1)
+    assert checkpoint.steps(tmp_path) == [1, 3, 4]
