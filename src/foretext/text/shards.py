@@ -106,7 +106,7 @@ def _in_processes(
         waiting: set[Future[Result]] = set(futures)
         for future in futures:
             while not future.done():
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 if progress:
                     progress(of - len(waiting), of)
             yield future.result()

@@ -1,7 +1,7 @@
 """The one tokenizer class: chunks are cut, each distinct chunk is analysed once and remembered, arrays are gathered."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -75,7 +75,7 @@ class ChunkTokenizer:
         self.spelling = spelling
         self.pieces: Sequence[str] = spelling.pieces
         self.size = len(spelling.pieces)
-        self.special = {token: number for number, token in enumerate(config.special)}
+        self.special: Mapping[str, int] = {token: number for number, token in enumerate(config.special)}
         counts = spelling.counts if isinstance(spelling, Whole) else ()
         self.counts: Ints = np.asarray(counts, dtype=np.int64)
         files = {"vocab.txt": list(spelling.pieces), **spelling.files()}
@@ -124,9 +124,9 @@ class ChunkTokenizer:
 
     def _given(self, string: str, start: int, stop: int) -> list[tuple[int, int]]:
         chunk = string[start:stop]
-        if isinstance(self.spelling, Whole) and self.config.kind == "words":
-            if self.spelling.knows(self._splitter.whole(chunk).string):
-                return [(start, self._known.given(chunk, f"\n{chunk}"))]  # no chunk of this kind holds white space
+        lexicon = self.spelling if isinstance(self.spelling, Whole) and self.config.kind == "words" else None
+        if lexicon is not None and lexicon.knows(self._splitter.whole(chunk).string):
+            return [(start, self._known.given(chunk, f"\n{chunk}"))]  # no chunk of this kind holds white space
         return self._numbered(string, start, stop)
 
     def _encoding(self, string: str, found: Sequence[tuple[int | None, int, int]]) -> Encoding:

@@ -98,7 +98,9 @@ def _read_byte_pairs(config: TokenizerConfig, pieces: Sequence[str], folder: Pat
     for place, line in enumerate(_lines(folder / "merges.txt"), start=1):
         pair = line.split(" ")
         if len(pair) != 2 or "".join(pair) not in known or not set(pair) <= known:
-            raise ArtefactError(f"expected two known pieces, found {line[:40]!r}", file=folder / "merges.txt", place=f"line {place}")
+            raise ArtefactError(
+                f"expected two known pieces, found {line[:40]!r}", file=folder / "merges.txt", place=f"line {place}"
+            )
         merges.append((pair[0], pair[1]))
     return BytePairs(pieces, merges, len(config.special))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Protocol, TypeAlias
 
 from foretext.errors import UsageError
@@ -134,7 +135,7 @@ class BytePairs:
         ranks = self._ranks
         none = len(ranks)
         while len(symbols) > 1:
-            rank, at = min((ranks.get(pair, none), at) for at, pair in enumerate(zip(symbols, symbols[1:])))  # noqa: B905
+            rank, at = min((ranks.get(pair, none), at) for at, pair in enumerate(pairwise(symbols)))
             if rank == none:
                 break
             pair = (symbols[at], symbols[at + 1])
@@ -247,7 +248,7 @@ _OPENING = frozenset("([{")
 
 
 def _wide(character: str) -> bool:
-    return "\u2e80" <= character <= "\ua4cf" or "\uf900" <= character <= "\ufaff" or "\uff00" <= character
+    return "\u2e80" <= character <= "\ua4cf" or "\uf900" <= character <= "\ufaff" or character >= "\uff00"
 
 
 def unknown_id(config: TokenizerConfig) -> int:

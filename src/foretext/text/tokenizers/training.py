@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from foretext.errors import DataError, UsageError
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.merges import learn_merges
+from foretext.text.tokenizers.sentencepieces import train_unigram
 from foretext.text.tokenizers.spelling import (
     BytePairs,
     Spelling,
@@ -14,7 +15,6 @@ from foretext.text.tokenizers.spelling import (
     byte_letters,
     unknown_id,
 )
-from foretext.text.tokenizers.sentencepieces import train_unigram
 
 MOST_LEARNT = 300_000
 """Words the merges are learnt from, the most frequent first: the rest are rare and change no merge that matters."""
@@ -50,7 +50,9 @@ def _train_wordpiece(config: TokenizerConfig, words: Mapping[str, int]) -> Spell
         if len(word) > 1:
             inside.update(word)
     # A character that words are made of may head a word or continue one, whichever of the two was seen.
-    forms = {character: (character, f"##{character}") if character in inside else (character,) for character in characters}
+    forms = {
+        character: (character, f"##{character}") if character in inside else (character,) for character in characters
+    }
     kept, spare = alphabet(characters, config.coverage, forms, room)
     symbols = [form for character in kept for form in forms[character]]
     numbers = {symbol: number for number, symbol in enumerate(symbols)}
