@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from foretext.tasks.base import Labelled
 from foretext.text.words import word_spans
 
 INVERSE_PENALTY = 10.0
@@ -17,22 +18,11 @@ INVERSE_PENALTY = 10.0
 1000 differed by at most 1.5 points at 5 to 100 labels a class (10 and 100 best)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """Texts and their labels, equally many."""
-
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        assert len(self.texts) == len(self.labels), (len(self.texts), len(self.labels))
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
 class Predictor(Protocol):
-    """One label a text."""
+    """One label a text. `parameters`: how many numbers it answers with."""
+
+    @property
+    def parameters(self) -> int: ...
 
     def predict(self, texts: Sequence[str]) -> list[str]: ...
 
@@ -52,6 +42,7 @@ class Rung(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Constant:
     label: str
+    parameters: int = 1
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         return [self.label] * len(texts)
@@ -66,7 +57,7 @@ class Majority:
     about: str = "always answers the label that is commonest in the pool of labelled texts"
 
     def fit(self, train: Labelled, dev: Labelled | None, seed: int) -> Predictor:
-        counts = Counter(train.labels)
+        counts = Counter(names(train))
         return _Constant(label=min(counts, key=lambda label: (-counts[label], label)))
 
 
@@ -74,6 +65,10 @@ class Majority:
 class _Linear:
     vectorizer: Any
     classifier: Any
+
+    @property
+    def parameters(self) -> int:
+        return int(self.classifier.coef_.size + self.classifier.intercept_.size + self.vectorizer.idf_.size)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         return [str(label) for label in self.classifier.predict(self.vectorizer.transform(texts))]
@@ -96,12 +91,18 @@ class Tfidf:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
 
-        if len(set(train.labels)) == 1:
-            return _Constant(label=train.labels[0])
+        labels = names(train)
+        if len(set(labels)) == 1:
+            return _Constant(label=labels[0])
         vectorizer = TfidfVectorizer(analyzer=words_and_pairs, sublinear_tf=True)
         classifier = LogisticRegression(C=INVERSE_PENALTY, max_iter=2000, random_state=seed)
-        classifier.fit(vectorizer.fit_transform(train.texts), train.labels)
+        classifier.fit(vectorizer.fit_transform(train.texts), labels)
         return _Linear(vectorizer=vectorizer, classifier=classifier)
+
+
+def names(labelled: Labelled) -> list[str]:
+    """The one label of each text."""
+    return [label for (label,) in labelled.labels]
 
 
 def words_and_pairs(text: str) -> list[str]:

@@ -6,7 +6,7 @@ old figure. A record carries its own checksum: one that was cut off or altered i
 Tables, plots and reports read cells and nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -163,8 +163,3 @@ class CellFolder:
             except ArtefactError:
                 continue
         return cells
-
-
-def missing(folder: CellFolder, plans: Sequence[Plan]) -> list[Plan]:
-    """The plans without a whole, successful cell."""
-    return [plan for plan in plans if folder.find(plan.key) is None]

@@ -6,10 +6,20 @@ from pathlib import Path
 
 from foretext.config import override, read_toml
 from foretext.errors import UsageError
+from foretext.strategies import StrategyConfig
 from foretext.text.corpus import CorpusConfig
 
 BASELINES = ("majority", "tfidf", "scratch")
 HOWS = ("features", "frozen", "finetune")
+
+
+def default_strategies() -> dict[str, StrategyConfig]:
+    """Settings of each way of transfer, the same for every rung; chosen on training texts apart from any test text."""
+    return {
+        "features": StrategyConfig(how="features"),
+        "frozen": StrategyConfig(how="frozen"),
+        "finetune": StrategyConfig(how="finetune", precision="bf16", batch=16),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +34,10 @@ class LadderConfig:
     """Labelled texts (csv, tsv, jsonl, parquet) that the label sets are drawn from."""
     test: str = ""
     """Labelled texts that every cell is scored on; held out of the corpus."""
-    text: str = "text"
-    """Column that holds the text."""
-    label: str = "label"
-    """Column that holds the label."""
+    text: str | None = None
+    """Column that holds the text; None finds it by its name."""
+    label: str | None = None
+    """Column that holds the label; None finds it by its name."""
     rungs: tuple[str, ...] = ("word2vec", "bert-budget")
     """Recipes to pretrain, lowest rung first."""
     how: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -46,6 +56,8 @@ class LadderConfig:
     """Seed of pretraining."""
     workers: int = 0
     """Processes for transfer cells, one thread each; 0 = one a core."""
+    strategies: Mapping[str, StrategyConfig] = field(default_factory=default_strategies)
+    """Way of transfer → its settings, e.g. [strategies.finetune] epochs = 5."""
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Rung → keys laid over its recipe, e.g. [settings.bert-budget.family] layers = 2."""
     title: str = ""

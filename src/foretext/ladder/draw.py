@@ -9,50 +9,54 @@ that need one are fixed beforehand.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from foretext.baselines import Labelled
+from foretext.baselines import names
 from foretext.draws import generator, number
 from foretext.errors import DataError
+from foretext.tasks.base import Labelled
 
 
 def label_set(pool: Labelled, per_class: int, seed: int) -> Labelled:
     """`per_class` texts of every class, in an order that mixes the classes. DataError where a class has fewer."""
-    numbers = {label: order[:per_class] for label, order in orders(pool, seed).items()}
-    short = {label: len(got) for label, got in numbers.items() if len(got) < per_class}
-    if short:
-        worst = min(short, key=lambda label: short[label])
+    groups = {label: order[:per_class] for label, order in orders(pool, seed).items()}
+    worst = min(groups, key=lambda label: len(groups[label]))
+    if len(groups[worst]) < per_class:
         raise DataError(
-            f"{per_class} labels a class were asked for, but {worst!r} has only {short[worst]} training texts",
+            f"{per_class} labels a class were asked for, but {worst!r} has only {len(groups[worst])} training texts",
+            file=pool.file or None,
             remedy="ask for fewer labels, or leave that class out",
         )
-    chosen = [n for group in numbers.values() for n in group]
+    chosen = [row for group in groups.values() for row in group]
     generator(seed, "label set order", per_class).shuffle(chosen)
-    return pick(pool, chosen)
+    return pool.take(chosen)
 
 
 def orders(pool: Labelled, seed: int) -> Mapping[str, Sequence[int]]:
-    """Label → the numbers of its texts in this seed's order; labels sorted."""
-    by_label: dict[str, list[int]] = {label: [] for label in sorted(set(pool.labels))}
-    for n, label in enumerate(pool.labels):
-        by_label[label].append(n)
-    for label, numbers in by_label.items():
-        generator(seed, "label set", number(0, label)).shuffle(numbers)
+    """Label → the rows of its texts in this seed's order; labels sorted."""
+    labels = names(pool)
+    by_label: dict[str, list[int]] = {label: [] for label in sorted(set(labels))}
+    for row, label in enumerate(labels):
+        by_label[label].append(row)
+    for label, rows in by_label.items():
+        generator(seed, "label set", number(0, label)).shuffle(rows)
     return by_label
 
 
-def pick(data: Labelled, numbers: Sequence[int]) -> Labelled:
-    """The texts with these numbers, in this order."""
-    return Labelled(
-        texts=tuple(data.texts[n] for n in numbers), labels=tuple(data.labels[n] for n in numbers)
-    )
-
-
 def check_task(pool: Labelled, test: Labelled, most: int) -> None:
-    """Refuse, before anything runs, a task that cannot be scored: DataError with the rule that is broken."""
-    if len(set(pool.labels)) < 2:
-        raise DataError(f"expected two or more labels in the training texts, found {sorted(set(pool.labels))}")
-    if not len(test):
-        raise DataError("the test file holds no labelled text")
-    unseen = Counter(test.labels).keys() - set(pool.labels)
+    """Refuse, before anything runs, a task that cannot be laddered: DataError with the rule that is broken.
+
+    `most`: the largest label count a class."""
+    for part in (pool, test):
+        row = next((row for row, said in enumerate(part.labels) if len(said) != 1), None)
+        if row is not None:
+            raise part.error(row, f"the ladder needs one label a text, found {len(part.labels[row])}")
+    counts = Counter(names(pool))
+    if len(counts) < 2:
+        raise DataError(f"expected two or more labels, found {sorted(counts)}", file=pool.file or None)
+    unseen = sorted(set(names(test)) - set(counts))
     if unseen:
-        raise DataError(f"the test texts have labels that no training text has: {', '.join(sorted(unseen))}")
+        raise DataError(f"the test texts have labels that no training text has: {', '.join(unseen)}", file=test.file or None)
+    both = set(pool.texts) & set(test.texts)
+    if both:
+        row = next(row for row, text in enumerate(test.texts) if text in both)
+        raise test.error(row, f"{len(both)} test texts are training texts too", "remove them from one of the two")
     label_set(pool, most, 0)

@@ -14,7 +14,7 @@ def findings(table: Table) -> list[Finding]:
 
 
 def _leaders(table: Table) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
     for count, base in table.best_baseline.items():
         rungs = [row for row in table.rows if not row.baseline and count in row.entries and row.entries[count].against]
         if not rungs:
@@ -27,8 +27,8 @@ def _leaders(table: Table) -> list[Finding]:
         found.append(
             (
                 kind,
-                f"At {count:,} labels a class, {best.name} ({100 * entry.score.mean:.1f} %) {say} the best baseline, "
-                f"{other.name} ({100 * other.entries[count].score.mean:.1f} %): {_points(entry.against)}.",
+                f"{count:,} labels a class: {best.name} {say} the best baseline, {other.name}: "
+                f"{100 * entry.score.mean:.1f} % v {100 * other.entries[count].score.mean:.1f} %, {_points(entry.against)}.",
             )
         )
     return found
@@ -36,7 +36,7 @@ def _leaders(table: Table) -> list[Finding]:
 
 def _bought(table: Table) -> list[Finding]:
     """A sentence a network: its best pretrained way against itself from scratch, at the fewest and the most labels."""
-    found = []
+    found: list[Finding] = []
     for scratch_number, scratch in enumerate(table.rows):
         if scratch.how != "scratch":
             continue
@@ -54,9 +54,10 @@ def _bought(table: Table) -> list[Finding]:
             said.append(f"{_points(gap)} at {count:,} labels")
         if said:
             kind = kinds[0] if len(set(kinds)) == 1 else "level"
-            found.append((kind, f"What pretraining bought {scratch.rung}, over the same network from scratch: {'; '.join(said)}."))
+            found.append((kind, f"What pretraining bought {scratch.rung} over the same network from scratch: {'; '.join(said)}."))
     return found
 
 
 def _points(gap: Interval) -> str:
-    return f"{100 * gap.mean:+.1f} points (95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    told = f"{100 * gap.mean:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    return told.replace("-", "−")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from foretext.ladder.plot import WIDTH, Look, looks, marker, short, step_of, svg
+from foretext.ladder.plot import WIDTH, Look, looks, marker, short, svg
 from foretext.ladder.statistics import Interval
 from foretext.ladder.table import Row, Table
 
-LEFT, TOP, LINE, GAP = 190, 46, 30, 18
+LEFT, TOP, LINE, GAP = 216, 46, 30, 18
 """Pixels: room for the names, room for the headings, height of a line, distance between panels."""
 
 
@@ -64,23 +64,22 @@ def _ground(panel: _Panel, count: int, zero: str) -> list[str]:
         f'<text class="axis" x="{middle:.1f}" y="14" text-anchor="middle">{count:,} labels a class</text>',
         f'<text class="small" x="{middle:.1f}" y="30" text-anchor="middle">0 = {escape(short(zero))}</text>',
     ]
-    step = step_of(panel.reach)
-    for value in _ticks(panel.reach, step):
+    for value in _ticks(panel.reach):
         x = panel.x(value)
         kind = "zero" if value == 0 else "grid"
         parts.append(f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{panel.bottom:.1f}"/>')
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{panel.bottom + 16:.1f}" text-anchor="middle">'
-            f"{f'{value:+g}' if value else '0'}</text>"
+            f"{f'{value:+g}'.replace('-', '−') if value else '0'}</text>"
         )
     return parts
 
 
-def _ticks(reach: float, step: float) -> Sequence[float]:
-    # A panel is narrow: every second or third tick is plenty.
-    wide = step * max(1, round(reach / step / 2.5))
-    steps = int(reach * 0.92 / wide)
-    return [wide * i for i in range(-steps, steps + 1)]
+def _ticks(reach: float) -> Sequence[float]:
+    """Round values from −reach to reach; a panel is narrow, so at most two on each side of 0."""
+    step = next((step for step in (1, 2, 5, 10, 20) if reach / step < 3), 50)
+    steps = int(reach * 0.92 / step)
+    return [step * i for i in range(-steps, steps + 1)]
 
 
 def _mark(panel: _Panel, name: str, count: int, gap: Interval, look: Look, y: float) -> str:

@@ -11,7 +11,7 @@ from html import escape
 from foretext.ladder.table import Row, Table
 
 WIDTH, HEIGHT = 920, 430
-LEFT, RIGHT, TOP, BOTTOM = 56, 210, 18, 52
+LEFT, RIGHT, TOP, BOTTOM = 56, 232, 18, 52
 """Margins in pixels; the right one holds the lines' names."""
 HUES = 6
 """Number of rung colours the page defines (--hue-0 …)."""

@@ -93,7 +93,10 @@ def _unfinished(missing: int, total: int) -> str:
 
 def _findings(table: Table) -> str:
     items = "".join(f'<li class="{escape(kind)}">{escape(text)}</li>' for kind, text in findings(table))
-    return f'<ul class="findings">{items}</ul>' if items else ""
+    if not items:
+        return ""
+    note = "Points are differences in accuracy on the same test texts, with their paired 95 % interval."
+    return f'<ul class="findings">{items}</ul><p class="note">{note}</p>'
 
 
 def _figures(table: Table) -> str:

