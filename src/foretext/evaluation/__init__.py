@@ -1,0 +1,1 @@
+"""Looking at data and models: training instances, language-model scores, neighbours."""
