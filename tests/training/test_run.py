@@ -35,7 +35,7 @@ class Child:
             try:
                 for file, number in ((self.out, 1), (self.err, 2)):
                     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                 code = tiny.exit_code(folder, **told)
             finally:
                 sys.stdout.flush()

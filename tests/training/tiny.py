@@ -4,6 +4,7 @@ As a script (`python tiny.py FOLDER [key=value …]`) it trains in FOLDER, print
 killed.
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -97,7 +98,7 @@ class TinyData:
         masked = [np.sort(rng.permutation(LENGTH)[: rng.integers(1, LENGTH)]) for _ in range(self.rows)]
         answers = rng.integers(0, 2, self.rows)
         cuts = np.linspace(0, self.rows, self.micros + 1).astype(int)
-        return [self._batch(ids[a:b], masked[a:b], answers[a:b]) for a, b in zip(cuts, cuts[1:])]
+        return [self._batch(ids[a:b], masked[a:b], answers[a:b]) for a, b in itertools.pairwise(cuts)]
 
     def _batch(self, ids, masked, answers):
         rows = len(ids)
@@ -125,12 +126,12 @@ def model(seed=3, dropout=0.2):
     return Model({"text": encoder}, heads, {"masked": 1.0, "next_sentence": 0.5})
 
 
-def stepper(total=12, kind="adamw", micros=2, dropout=0.2, phases=(Phase(),), **rest):
+def stepper(total=12, kind="adamw", micros=2, dropout=0.2, phases=None, **rest):
     held_out = TinyData(rows=16, micros=2).step(10**6)
     settings = {
         "optimizer": OptimizerConfig(kind=kind, rate=1e-2),
         "schedule": ScheduleConfig(shape="linear", warmup=0.2),
-        "phases": phases,
+        "phases": phases or (Phase(),),
         "held_out": held_out,
         "seed": 5,
     }

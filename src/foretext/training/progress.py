@@ -12,6 +12,7 @@ from foretext.types import Report
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
 
 class Watch(Protocol):
@@ -139,7 +140,7 @@ class RichWatch:
         self._next = self._began + min(self._every, 5.0)
         if self._console.is_terminal and self._live is None:
             # No refresh thread: a picture every half second costs nothing, ten a second cost a percent.
-            self._live = Live(self._line(), console=self._console, auto_refresh=False, transient=False)
+            self._live = Live(self._picture(), console=self._console, auto_refresh=False, transient=False)
             self._live.start()
 
     def report(self, step: int, report: Report) -> None:
@@ -180,12 +181,17 @@ class RichWatch:
 
     def _draw(self) -> None:
         if self._live is not None:
-            self._live.update(self._line(), refresh=True)
+            self._live.update(self._picture(), refresh=True)
         else:
             self._print(self._line())
 
     def _print(self, text: str, style: str = "") -> None:
-        self._console.print(text, style=style, markup=False, soft_wrap=True)
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def _picture(self) -> "Text":
+        from rich.text import Text
+
+        return Text(self._line())  # a bare string would be read as markup
 
     def _line(self) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)

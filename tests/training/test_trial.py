@@ -1,0 +1,95 @@
+"""The trial times what it says, disturbs nothing, and the plan fits the budget."""
+
+import time
+
+import numpy as np
+import pytest
+
+from foretext.errors import DivergedError
+from foretext.training.config import Limits
+from foretext.training.trial import Rate, forecast, measure, plan_steps
+from foretext.types import Report, State
+
+
+class Slow:
+    """Steps of 4 ms after two of 100 ms; evaluations of 20 ms."""
+
+    total = 100
+
+    def __init__(self, fails=0):
+        self.value, self.made, self.fails = 0.0, 0, fails
+
+    def step(self):
+        self.made += 1
+        if self.made == self.fails:
+            raise DivergedError("no")
+        time.sleep(0.1 if self.made <= 2 else 0.004)
+        self.value += 1
+        return Report(loss=1.0, count=1, tokens=40, done=0.0)
+
+    def state(self):
+        arrays = {"w": np.full(1000, self.value, np.float32), "optimizer.w.m": np.zeros(1000, np.float32)}
+        return State(arrays=arrays, cursor=self.value)
+
+    def restore(self, state):
+        self.value = state.cursor
+
+    def evaluate(self):
+        time.sleep(0.02)
+        return {"loss": 1.0}
+
+
+def rate(**changed):
+    fields = {"step": 0.1, "tokens": 1000.0, "evaluation": 2.0, "checkpoint": 1.0, "size": 10**6, "parameters": 5}
+    return Rate(**{**fields, "memory": 7, "steps": 3, **changed})
+
+
+def test_measures_without_the_warm_up_and_leaves_no_trace():
+    stepper = Slow()
+    stepper.value = 17.0
+    found = measure(stepper, 0.2)
+    assert stepper.value == 17.0
+    assert 0.004 <= found.step < 0.02
+    assert found.tokens == pytest.approx(40 / found.step)
+    assert 0.02 <= found.evaluation < 0.1
+    assert (found.size, found.parameters) == (8000, 1000)
+    assert found.steps >= 10
+    assert found.memory > 10**7
+
+
+def test_a_failing_trial_is_undone_too():
+    stepper = Slow(fails=4)
+    with pytest.raises(DivergedError):
+        measure(stepper, 0.1)
+    assert stepper.value == 0.0
+
+
+def test_a_real_stepper_trains_on_as_if_nothing_had_been(tiny):
+    plain, timed = tiny.stepper(), tiny.stepper()
+    for s in (plain, timed):
+        s.step()
+    measure(timed, 0.05)
+    assert [timed.step() for _ in range(3)] == [plain.step() for _ in range(3)]
+    for name, array in plain.state().arrays.items():
+        assert np.array_equal(timed.state().arrays[name], array), name
+
+
+def test_the_plan_fits_the_minutes():
+    plain = Limits(evaluations=0, keep=0)
+    assert plan_steps(rate(), 1.0, plain) == 588
+    assert plan_steps(rate(), 1.0, plain, spent=30.0) == 294
+    # 10 looks of 2 s, saves at 0.5 and 1 min and the end, one second each
+    limits = Limits(evaluations=10, checkpoint_minutes=0.5)
+    assert plan_steps(rate(), 1.0, limits) == 362
+    # every 10 steps a look: 2 s on 1 s
+    assert plan_steps(rate(), 1.0, Limits(evaluate_steps=10, keep=0)) == 196
+    assert plan_steps(rate(), 0.0, plain) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(evaluate_steps=50), Limits(keep=0), Limits(checkpoint_steps=100)])
+def test_forecast_agrees_with_the_plan(limits):
+    steps = plan_steps(rate(), 30.0, limits)
+    expected = forecast(rate(), steps, limits)
+    assert 0.95 * 30 <= 60 * expected.hours <= 30
+    assert expected.tokens == pytest.approx(steps * 100)
+    assert expected.disk == (4 * 10**6 if limits.keep else 0)
