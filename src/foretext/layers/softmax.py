@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 8 << 20
 """fp32 logits held at once: small enough for a processor's last-level cache, large enough for full-speed products."""
 
 
@@ -82,16 +82,16 @@ def _forward(
     for start in range(0, len(hidden_MD), size):
         h_mD, gold_m1 = hidden_MD[start : start + size], gold_M[start : start + size, None]
         scores_mV = torch.matmul(h_mD, table_VD.t()).to(wide).add_(bias_V)
-        log_all_m1 = torch.logsumexp(scores_mV, dim=-1, keepdim=True)
-        nats_m1 = log_all_m1 - scores_mV.gather(1, gold_m1)
+        log_mV = torch.log_softmax(scores_mV, dim=-1)
+        nats_m1 = -log_mV.gather(1, gold_m1)
         if weight_M is not None:
             weight_m1 = weight_M[start : start + size, None].to(wide)
             nats_m1 = torch.where(weight_m1 > 0, nats_m1 * weight_m1, torch.zeros_like(nats_m1))
         loss += nats_m1.sum()
         if not differentiate:
             continue
-        d_mV = scores_mV.sub_(log_all_m1).exp_()
-        d_mV.scatter_add_(1, gold_m1, -torch.ones_like(log_all_m1))
+        d_mV = log_mV.exp_()
+        d_mV.scatter_add_(1, gold_m1, -torch.ones_like(nats_m1))
         if weight_M is not None:
             d_mV.mul_(weight_m1)
         d_bias_V += d_mV.sum(0)
