@@ -20,7 +20,7 @@ from foretext.errors import ArtefactError
 from foretext.folder import fingerprint, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.models.catalog import family
 from foretext.strategies import Settled
-from foretext.tasks.base import Labelled, Prediction
+from foretext.tasks.base import Prediction
 from foretext.tasks.classify import ClassifyTask
 from foretext.types import JSON, Arrays, Encoder, Floats
 
@@ -67,10 +67,6 @@ class Adapted:
         """[n,K]; for several labels a text, each label's own."""
         chunks = [self._chunk(texts[i : i + CHUNK]) for i in range(0, len(texts), CHUNK)]
         return np.concatenate(chunks) if chunks else np.zeros((0, len(self.labels)), np.float32)
-
-    def read(self, source: Any) -> Labelled:
-        """Labelled texts for evaluation, by the task's columns."""
-        return self.task.read(source)
 
     def _chunk(self, texts: Sequence[str]) -> Floats:
         from foretext.prediction import log_probabilities

@@ -1,33 +1,16 @@
 """What every form of labelled data shares: labelled texts in memory, where they came from, and what a prediction is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from foretext.errors import DataError, UsageError
-from foretext.tasks.tables import Row, format_of, looks_headerless, read_rows
+from foretext.tasks.columns import Columns, find_columns
+from foretext.tasks.tables import Row, read_rows
 from foretext.types import JSON, Ints
 
-TEXT_NAMES = (
-    "text", "sentence", "review", "content", "body", "document", "question", "title", "comment", "tweet", "message",
-    "query", "utterance", "abstract", "headline", "summary", "description",
-    "文本", "句子", "内容", "正文", "评论", "标题",
-)  # fmt: skip
-LABEL_NAMES = (
-    "label", "labels", "topic", "topics", "category", "categories", "class", "target", "sentiment", "intent", "tag",
-    "tags", "label_text", "label_desc", "标签", "类别", "分类", "主题", "情感",
-)  # fmt: skip
 ID_NAME = "id"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """Which columns were read; "" = none. `header`: whether the first line named them."""
-
-    text: str
-    label: str = ""
-    header: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +68,15 @@ class Prediction:
 
 
 def read_labelled(
-    source: Source, *, text: str | None = None, label: str | None = None, header: bool = True
+    source: Source,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    header: bool = True,
+    usual: Columns | None = None,
 ) -> Labelled:
-    """Read labelled texts whole. Columns are taken by name, or detected where the name is None.
+    """Read labelled texts whole. Columns are taken by name; where the name is None, the `usual` one if it is there, else
+    found.
 
     Errors (DataError with file and line, exit 3): no such column; an empty text or label; the same id twice; a first
     line that is no header; no rows at all.
@@ -100,7 +89,11 @@ def read_labelled(
     rows = list(read_rows(path, header=header))
     if not rows:
         raise DataError("expected rows after the header, found none", file=path)
-    columns = _columns(path, rows, text, label, header)
+    names = rows[0].cells
+    if usual is not None:
+        text = usual.text if text is None and usual.text in names else text
+        label = usual.label if label is None and usual.label in names else label
+    columns = find_columns(path, [row.cells for row in rows], text, label, header)
     _check_ids(path, rows)
     texts, labels, listed = [], [], False
     for row in rows:
@@ -120,19 +113,6 @@ def read_labelled(
     )
 
 
-def read_texts(source: str | Path, *, text: str | None = None, header: bool = True) -> Iterator[tuple[str, int]]:
-    """(text, line) of a file to be labelled, as a stream: the text column of a table, or each line of a plain .txt."""
-    path = Path(source)
-    if path.is_file() and format_of(path)[0] == "tsv" and ".txt" in path.name and text is None:
-        yield from ((row.cells["1"], row.line) for row in read_rows(path, header=False))
-        return
-    name = text
-    for row in read_rows(path, header=header):
-        if name is None or name not in row.cells:
-            name = _text_name(path, [row], text, header)
-        yield _text(row, name, path), row.line
-
-
 def _from_pairs(pairs: Sequence[tuple[str, str | Sequence[str]]]) -> Labelled:
     labels = [(said,) if isinstance(said, str) else tuple(said) for _, said in pairs]
     if not labels:
@@ -142,62 +122,6 @@ def _from_pairs(pairs: Sequence[tuple[str, str | Sequence[str]]]) -> Labelled:
         labels=tuple(labels),
         lines=tuple(range(1, len(labels) + 1)),
         listed=any(not isinstance(said, str) for _, said in pairs),
-    )
-
-
-def _columns(path: Path, rows: list[Row], text: str | None, label: str | None, header: bool) -> Columns:
-    names = list(rows[0].cells)
-    found = _named(path, names, label) if label else _known(names, LABEL_NAMES)
-    others = [name for name in names if name != (text or _known(names, TEXT_NAMES))]
-    if found is None and not header and others:
-        # without names, labels are the column with the fewest different values
-        found = min(others, key=lambda name: len({str(row.cells.get(name)) for row in rows}))
-    if found is None and len(others) == 1 and len(names) == 2:
-        found = others[0]
-    if found is None:
-        raise _no_column("label", path, names, header)
-    rest = [name for name in names if name != found]
-    return Columns(text=_text_name(path, rows, text, header, among=rest), label=found, header=header)
-
-
-def _text_name(
-    path: Path, rows: list[Row], text: str | None, header: bool, *, among: list[str] | None = None
-) -> str:
-    names = list(rows[0].cells)
-    if text:
-        return _named(path, names, text)
-    rest = names if among is None else among
-    known = _known(rest, TEXT_NAMES)
-    if known is None and not header and rest:
-        known = max(rest, key=lambda name: sum(len(str(row.cells.get(name) or "")) for row in rows))
-    if known is None and len(rest) == 1 and not (header and looks_headerless(names)):
-        known = rest[0]
-    if known is None:
-        raise _no_column("text", path, names, header)
-    return known
-
-
-def _named(path: Path, names: list[str], name: str) -> str:
-    if name not in names:
-        raise DataError(f"no column {name!r}", file=path, remedy=f"columns: {', '.join(names)}")
-    return name
-
-
-def _known(names: Sequence[str], known: Sequence[str]) -> str | None:
-    lowered = {name.lower(): name for name in reversed(names)}
-    return next((lowered[name] for name in known if name in lowered), None)
-
-
-def _no_column(what: str, path: Path, names: list[str], header: bool) -> DataError:
-    if header and looks_headerless(names):
-        return DataError(
-            "the first line reads like data, not like column names",
-            file=path,
-            place="line 1",
-            remedy='put a line of names first, such as "text" and "label"; or set header = false',
-        )
-    return DataError(
-        f"cannot tell which column holds the {what}", file=path, remedy=f"name one of: {', '.join(names)}"
     )
 
 

@@ -14,7 +14,8 @@ from foretext.data.render import Fit
 from foretext.draws import generator
 from foretext.errors import DataError
 from foretext.metrics import Calibration, Metric, MultiLabel, SingleLabel
-from foretext.tasks.base import Columns, Labelled, Prediction, Source, read_labelled
+from foretext.tasks.base import Labelled, Prediction, Source, read_labelled
+from foretext.tasks.columns import Columns
 from foretext.types import Floats, Ints, Target
 
 SEPARATORS = ("|", ";", "；", "、")
@@ -60,11 +61,9 @@ class ClassifyTask:
         k = len(self.labels)
         return (MultiLabel(labels=k, threshold=THRESHOLD) if self.multi else SingleLabel(labels=k), Calibration())
 
-    def read(self, source: Source) -> Labelled:
-        """Labelled texts, by the same columns as the training texts where the file has them."""
-        named = self.config.text or (self.columns.text if not self.columns.header else None)
-        label = self.config.label or (self.columns.label if not self.columns.header else None)
-        return read_labelled(source, text=named, label=label, header=self.config.header)
+    def read(self, source: Source, *, text: str | None = None, label: str | None = None) -> Labelled:
+        """Labelled texts, by the training texts' columns where the file has them and no others are named."""
+        return read_labelled(source, text=text, label=label, header=self.config.header, usual=self.columns)
 
     def gold(self, labelled: Labelled) -> Ints:
         """Label numbers [n], or 0/1 [n,K] where a text may have several. A label that training never saw → DataError

@@ -11,7 +11,7 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 import msgspec
 
 from foretext.errors import DataError, ResourceError, UsageError
+from foretext.tasks.columns import text_column
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 _COMPRESSIONS = ("gz", "bz2", "xz", "zst")
@@ -71,6 +72,30 @@ def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
         else:
             cells = _csv(lines, path) if kind == "csv" else _tsv(lines)
             yield from _named(cells, path, header=header)
+
+
+def read_texts(source: str | Path, *, text: str | None = None, header: bool = True) -> Iterator[str]:
+    """The texts to be labelled, as a stream: every line of a .txt file or of standard input ("-"), blank ones too, so
+    that answers stay aligned; the text column of a table (`text`, or found by its name)."""
+    path = Path(source)
+    if str(source) == "-":
+        yield from (line.rstrip("\r\n") for line in _lines(sys.stdin.buffer, Path("standard input"), (OSError,)))
+        return
+    if not path.is_file():
+        raise UsageError("no such file", file=path)
+    if ".txt" in path.suffixes and text is None:
+        _, compression = format_of(path)
+        with _opened(path, compression) as binary:
+            yield from (line.rstrip("\r\n") for line in _lines(binary, path, _damage(compression)))
+        return
+    name: str | None = None
+    for row in read_rows(path, header=header):
+        if name is None or name not in row.cells:
+            name = text_column(path, [row.cells], text, header)
+        value = row.cells[name]
+        if not isinstance(value, str):
+            raise DataError(f"column {name!r}: expected a text, found {value!r}", file=path, place=f"line {row.line}")
+        yield value
 
 
 def _opened(path: Path, compression: str) -> IO[bytes]:
@@ -204,9 +229,3 @@ def _parquet(path: Path) -> Iterator[Row]:
                 yield Row(cells=cells, line=number)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"not a readable parquet file: {error}", file=path) from error
-
-
-def looks_headerless(names: Sequence[str]) -> bool:
-    """Whether a first line reads like data rather than names: a cell that is long, empty or a number, or ends a
-    sentence."""
-    return any(not n or len(n) > 40 or n[-1] in ".!?。！？" or n.lstrip("+-").replace(".", "", 1).isdigit() for n in names)
