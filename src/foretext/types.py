@@ -214,8 +214,10 @@ class Corpus(Protocol):
     """A stream of sentences in document order; may be read any number of times. `shard`/`of` split whole documents
     (by file or block), so that concatenating shards 0…of−1 gives the corpus in order."""
 
-    key: str
-    """Fingerprint of the content and of the reading rules."""
+    @property
+    def key(self) -> str:
+        """Fingerprint of the content and of the reading rules."""
+        ...
 
     def sentences(self, shard: int = 0, of: int = 1) -> Iterator[Sentence]: ...
 
