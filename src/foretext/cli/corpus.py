@@ -11,14 +11,16 @@ from foretext.text.corpus import open_corpus
 
 def check(chosen: options.Check) -> None:
     """The findings; exit 3 when training on this corpus would be wrong."""
-    corpus = open_corpus(list(chosen.corpus), reading_of(chosen.reading))
-    findings = examine(corpus)
+    sources, reading = list(chosen.corpus), reading_of(chosen.reading)
+    findings = examine(sources, reading)
     write_json(findings.as_json()) if chosen.json else say(findings.text())
     if chosen.dedupe is not None:
-        counts = dedupe(corpus, chosen.dedupe)
-        write_json(counts) if chosen.json else say(f"{chosen.dedupe}: {counts}")
+        counts = dedupe(open_corpus(sources, reading), chosen.dedupe)
+        write_json(counts.as_json()) if chosen.json else say(str(counts))
     if findings.fatal:
-        raise DataError("training on this corpus would be wrong", remedy="see the findings marked fatal, and their cures")
+        raise DataError(
+            "training on this corpus would be wrong", remedy="see the findings marked fatal, and their cures"
+        )
 
 
 def show(chosen: options.Show) -> None:

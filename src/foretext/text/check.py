@@ -87,6 +87,8 @@ class Findings:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')} {_shown(part)}" for name, part in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.1%}" if value <= 1 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -225,7 +227,9 @@ class _Examination:
             "words_a_document": self._document_words.figures(),
             "words_a_sentence": self._sentence_words.figures(),
             "vocabulary": vocabulary,
-            "scripts": {name: count / letters for name, count in self._letters.most_common() if count},
+            "scripts": {
+                name: count / letters for name, count in self._letters.most_common() if count >= 0.0005 * letters
+            },
             "exact_duplicates": self._copies.exact,
             "near_duplicates": self._copies.near,
             "duplicates_complete": self._copies.complete,

@@ -131,6 +131,12 @@ class Deduplicated:
         """Documents written."""
         return self.documents - self.exact - self.near
 
+    def __str__(self) -> str:
+        return (
+            f"{self.out}: {self.kept:,} of {self.documents:,} documents kept; "
+            f"left out {self.exact:,} exact and {self.near:,} near copies"
+        )
+
     def as_json(self) -> JSON:
         """The same, for programs."""
         return {

@@ -7,9 +7,9 @@ the closing quotes and brackets that follow it, unless a comma, colon or semicol
 """
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Literal, TypeAlias
-
-import nupunkt
 
 Language: TypeAlias = Literal["auto", "en", "zh"]
 
@@ -19,6 +19,7 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f\
 _HAN = re.compile(f"[{HAN}]")
 _LATIN_RUN = re.compile(f"[^\\W\\d_{HAN}]+")
 _CHINESE_END = re.compile("[。！？｡…；!?]++([”’」』）】》〉〕］\"')\\]]*+)(?![，、：；,:;。！？])\\s*")
+_VISIBLE = re.compile(r"\w")
 _ENDS_IN_CHINESE = re.compile("[。！？｡]")
 
 
@@ -38,7 +39,7 @@ def split_sentences(paragraph: str, language: Language = "auto") -> list[str]:
     """The sentences of `paragraph` in order, each with the white space that follows it.
 
     `"".join(split_sentences(p)) == p` for every string; no sentence is empty, and only an all-blank paragraph gives a
-    blank sentence.
+    blank sentence. Chinese punctuation without a word stays with the sentence before it.
     """
     if not paragraph:
         return []
@@ -52,11 +53,20 @@ def split_sentences(paragraph: str, language: Language = "auto") -> list[str]:
 
 def _spaced(paragraph: str) -> list[str]:
     """nupunkt's sentences, cut at their starts, so that white space between two belongs to the first."""
-    starts = [start for start, _ in nupunkt.sentence_spans(paragraph)]
+    starts = [start for start, _ in _spans()(paragraph)]
     if len(starts) < 2:
         return [paragraph]
     stops = [*starts[1:], len(paragraph)]
     return [paragraph[start:stop] for start, stop in zip([0, *starts[1:]], stops, strict=True)]
+
+
+@cache
+def _spans() -> Callable[[str], list[tuple[int, int]]]:
+    """nupunkt's spans of sentences without the white space around them; the model loads (10 ms) at first use."""
+    import nupunkt
+
+    spans: Callable[[str], list[tuple[int, int]]] = nupunkt.sentence_spans
+    return spans
 
 
 def _chinese(paragraph: str) -> list[str]:
@@ -67,11 +77,11 @@ def _chinese(paragraph: str) -> list[str]:
         quote = match.group(1).find('"')
         if quote >= 0 and paragraph.count('"', start, match.start()) % 2 == 0:
             stop = match.start(1) + quote  # a straight quote that opens belongs to the next sentence
-        if stop > start and paragraph[start:stop].strip():
+        if _VISIBLE.search(paragraph, start, stop):
             sentences.append(paragraph[start:stop])
             start = stop
     rest = paragraph[start:]
-    if rest.strip() or not sentences:
+    if _VISIBLE.search(rest) or not sentences:
         sentences.append(rest)
     else:
         sentences[-1] += rest
