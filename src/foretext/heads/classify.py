@@ -19,6 +19,8 @@ from foretext.types import Target, TokenVectors
 
 Pool = Literal["summary", "mean", "max", "concat"]
 T = TypeVar("T")
+EPSILON = 1e-12
+"""Added to a variance before its root; small, since word vectors may be."""
 INITIAL_SD = 0.02
 """Standard deviation of new weights (google-research/bert, run_classifier.py)."""
 
@@ -92,7 +94,7 @@ class ClassifyHead(nn.Module):
         """[N,K]; examples are numbered as in each view's `origin.example`."""
         x_NP = torch.cat([self._example_vectors(name, vectors[name]) for name in self.sources], dim=1)
         if self.config.normalize:
-            x_NP = F.layer_norm(x_NP, x_NP.shape[1:])
+            x_NP = F.layer_norm(x_NP, x_NP.shape[1:], eps=EPSILON)
         x_NP = self.dropout(x_NP)
         if self.hidden is not None:
             x_NP = self.dropout(torch.relu(self.hidden(x_NP)))

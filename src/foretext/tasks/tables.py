@@ -4,22 +4,18 @@ UTF-8 is strict: damage is a DataError that names the file and the line. csv fol
 unless the whole cell stands in quotes with the inner ones doubled: GLUE's files hold bare quotes, spreadsheets' do not.
 """
 
-import bz2
 import csv
-import gzip
-import io
-import lzma
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from foretext.errors import DataError, ResourceError, UsageError
 from foretext.tasks.columns import text_column
+from foretext.text.sources import Source
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 _COMPRESSIONS = ("gz", "bz2", "xz", "zst")
@@ -65,13 +61,12 @@ def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
             raise UsageError("parquet compresses inside; decompress the file first", file=path)
         yield from _parquet(path)
         return
-    with _opened(path, compression) as binary:
-        lines = _lines(binary, path, _damage(compression))
-        if kind == "jsonl":
-            yield from _jsonl(lines, path)
-        else:
-            cells = _csv(lines, path) if kind == "csv" else _tsv(lines)
-            yield from _named(cells, path, header=header)
+    lines = _file_lines(path)
+    if kind == "jsonl":
+        yield from _jsonl(lines, path)
+    else:
+        cells = _csv(lines, path) if kind == "csv" else _tsv(lines)
+        yield from _named(cells, path, header=header)
 
 
 def read_texts(source: str | Path, *, text: str | None = None, header: bool = True) -> Iterator[str]:
@@ -79,14 +74,12 @@ def read_texts(source: str | Path, *, text: str | None = None, header: bool = Tr
     that answers stay aligned; the text column of a table (`text`, or found by its name)."""
     path = Path(source)
     if str(source) == "-":
-        yield from (line.rstrip("\r\n") for line in _lines(sys.stdin.buffer, Path("standard input"), (OSError,)))
+        yield from (line.rstrip("\r\n") for line in _lines(iter(sys.stdin.buffer), "standard input"))
         return
     if not path.is_file():
         raise UsageError("no such file", file=path)
     if ".txt" in path.suffixes and text is None:
-        _, compression = format_of(path)
-        with _opened(path, compression) as binary:
-            yield from (line.rstrip("\r\n") for line in _lines(binary, path, _damage(compression)))
+        yield from (line.rstrip("\r\n") for line in _file_lines(path))
         return
     name: str | None = None
     for row in read_rows(path, header=header):
@@ -98,41 +91,14 @@ def read_texts(source: str | Path, *, text: str | None = None, header: bool = Tr
         yield value
 
 
-def _opened(path: Path, compression: str) -> IO[bytes]:
-    if compression == "gz":
-        return io.BufferedReader(gzip.open(path))
-    if compression == "bz2":
-        return bz2.open(path)
-    if compression == "xz":
-        return lzma.open(path)
-    if compression == "zst":
-        import zstandard
-
-        raw = open(path, "rb")  # noqa: SIM115  closed with the reader around it
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=True))
-    return open(path, "rb")
+def _file_lines(path: Path) -> Iterator[str]:
+    return _lines(Source(name=str(path), location=str(path)).chunks(), path)
 
 
-def _damage(compression: str) -> tuple[type[Exception], ...]:
-    """What a damaged file of this compression raises while it is read."""
-    if compression == "zst":
-        import zstandard
-
-        return (zstandard.ZstdError, OSError, EOFError)
-    return (OSError, EOFError, zlib.error, lzma.LZMAError)
-
-
-def _lines(binary: IO[bytes], path: Path, damage: tuple[type[Exception], ...]) -> Iterator[str]:
+def _lines(chunks: Iterator[bytes], path: str | Path) -> Iterator[str]:
     """Decoded lines with their ends kept, a byte order mark dropped."""
-    number, offset = 0, 0
-    while True:
-        try:
-            raw = binary.readline()
-        except damage as error:
-            raise DataError(f"the compressed file is damaged: {error}", file=path, place=f"line {number + 1}") from error
-        if not raw:
-            return
-        number += 1
+    offset = 0
+    for number, raw in enumerate(_byte_lines(chunks), start=1):
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -144,6 +110,18 @@ def _lines(binary: IO[bytes], path: Path, damage: tuple[type[Exception], ...]) -
             ) from error
         offset += len(raw)
         yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _byte_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    parts: list[bytes] = []
+    for chunk in chunks:
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join([*parts, line, b"\n"])
+            parts = []
+        parts.append(rest)
+    if last := b"".join(parts):
+        yield last
 
 
 def _csv(lines: Iterator[str], path: Path) -> Iterator[tuple[list[str], int]]:
