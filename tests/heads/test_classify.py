@@ -35,7 +35,10 @@ def vectors(seed: int = 0, *, summary: bool = True, layers: int = 3, junk: float
     return TokenVectors(layers=tuple(made), batch=batch, summary=tops)
 
 
-def head(config: ClassifyHeadConfig = ClassifyHeadConfig(), labels: int = 4, layers: int = 3, **more: object) -> ClassifyHead:
+PLAIN = ClassifyHeadConfig()
+
+
+def head(config: ClassifyHeadConfig = PLAIN, labels: int = 4, layers: int = 3, **more: object) -> ClassifyHead:
     made = ClassifyHead({"text": Shape(widths=(WIDTH,) * layers, summary=WIDTH)}, labels, config, **more)  # type: ignore[arg-type]
     torch.nn.init.normal_(made.decision.weight, generator=torch.Generator().manual_seed(1))
     return made.double().eval()

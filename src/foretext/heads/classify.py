@@ -143,7 +143,7 @@ class ClassifyHead(nn.Module):
     def _weights(self) -> Tensor | None:
         weights = self.label_weights
         assert weights is None or isinstance(weights, Tensor)
-        return weights
+        return None if weights is None else weights.float()
 
 
 def pooled_layers(vectors: TokenVectors, config: ClassifyHeadConfig) -> list[Tensor]:
