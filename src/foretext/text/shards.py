@@ -87,7 +87,8 @@ def each_shard(
         yield from _in_processes(work, corpus, of, arguments, min(workers, of), progress)
     except BrokenProcessPool as error:
         raise ResourceError(
-            "a worker process was killed, probably for want of memory", remedy="use fewer workers"
+            "a worker process died: for want of memory, or because it could not import what the corpus is made of",
+            remedy="use fewer workers, or 0 to stay in this process",
         ) from error
 
 

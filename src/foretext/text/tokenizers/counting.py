@@ -54,15 +54,16 @@ def count_chunks(corpus: Corpus, shard: int, of: int, config: TokenizerConfig) -
 
 def prune(counted: Counter[str], most: int) -> None:
     """Once `counted` has more than `most` entries, forget all of the lowest counts until three quarters of that are
-    left: whole counts at a time, so that the result does not depend on the order of entries."""
+    left: whole counts at a time, so that entries seen equally often share their fate. Where that would leave none, equal
+    counts are kept in code point order."""
     if len(counted) <= most:
         return
-    counts = np.fromiter(counted.values(), dtype=np.int64, count=len(counted))
     keep = max(1, 3 * most // 4)
+    counts = np.fromiter(counted.values(), dtype=np.int64, count=len(counted))
     floor = int(np.partition(counts, len(counts) - keep - 1)[len(counts) - keep - 1])
-    if int(counts.max()) == floor:
-        floor -= 1  # all equal: nothing is rarer than the rest, so keep in code point order
-        for word in sorted(counted)[keep:]:
-            del counted[word]
-    for word in [word for word, count in counted.items() if count <= floor]:
+    if int(counts.max()) > floor:
+        gone = [word for word, count in counted.items() if count <= floor]
+    else:
+        gone = sorted(counted, key=lambda word: (-counted[word], word))[keep:]
+    for word in gone:
         del counted[word]
