@@ -52,6 +52,18 @@ def test_each_sequence_gets_its_exact_number(kind: str, most: int | None) -> Non
     assert (np.diff(target.at) > 0).all()
 
 
+def test_spare_slots_weigh_nothing() -> None:
+    plain = prepared(MaskedConfig())[1].targets["masked"]
+    target = prepared(MaskedConfig(slots=1000))[1].targets["masked"]
+    assert target.count == plain.count
+    assert len(target.at) % 1000 == 0 < len(target.at)
+    assert target.weight is not None
+    assert target.weight.sum() == plain.count
+    counted = target.weight > 0
+    np.testing.assert_array_equal(target.at[counted], plain.at)
+    np.testing.assert_array_equal(target.gold[counted], plain.gold)
+
+
 @pytest.mark.parametrize("whole_word", [False, True])
 def test_gold_is_the_text_and_nothing_else_changes(whole_word: bool) -> None:
     before, after = prepared(MaskedConfig(whole_word=whole_word))
@@ -194,7 +206,7 @@ def test_what_cannot_work_is_refused_before_anything_runs() -> None:
         require_sees(objectives, "left")
     with pytest.raises(UsageError, match="did you mean 'masked'"):
         make_objectives({"maskd": MaskedConfig()}, tokenizer)  # type: ignore[arg-type]
-    for wrong in ({"rate": 0.0}, {"mask": 0.8, "random": 0.3}, {"most": 0}):
+    for wrong in ({"rate": 0.0}, {"mask": 0.8, "random": 0.3}, {"most": 0}, {"slots": 0}):
         with pytest.raises(UsageError, match="expected"):
             MaskedConfig(**wrong)  # type: ignore[arg-type]
     tokenizer.special = {"[PAD]": 0}

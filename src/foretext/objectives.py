@@ -51,6 +51,9 @@ class MaskedConfig:
     characters of a segmented word, where the tokenizer segments (chinese = "words" or a marked store)."""
     most: int | None = 20
     """Most predictions of one sequence (max_predictions_per_seq; 20 at length 128); None = as `rate` says."""
+    slots: int = 1
+    """Round a batch's number of predictions up to a multiple of this with slots of weight 0, so that compiled shapes
+    repeat (max_predictions_per_seq slots a sequence in google-research/bert)."""
     head: ClassVar[str] = "foretext.heads.vocabulary:masked_head"
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class MaskedConfig:
             )
         if self.most is not None and self.most < 1:
             raise UsageError(f"masked.most: expected at least 1 prediction a sequence, found {self.most}")
+        if self.slots < 1:
+            raise UsageError(f"masked.slots: expected 1 or more, found {self.slots}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +123,17 @@ class Masked:
         shown = np.where(action < self.config.mask, self._mask, shown)
         corrupted = ids.copy()
         corrupted[chosen] = shown
-        target = Target(at=chosen, gold=gold, count=len(chosen))
+        target = self._padded(chosen, gold)
         text = replace(view, ids=corrupted.reshape(view.ids.shape))
         return Batch(views={**batch.views, "text": text}, targets={**batch.targets, self.name: target})
+
+    def _padded(self, at: Ints, gold: Ints) -> Target:
+        """The target [M], with slots of weight 0 at the end where M is rounded up."""
+        spare = -len(at) % self.config.slots
+        if not spare:
+            return Target(at=at, gold=gold, count=len(at))
+        weight = np.repeat(np.array([1, 0], np.float32), [len(at), spare])
+        return Target(at=np.pad(at, (0, spare)), gold=np.pad(gold, (0, spare)), count=len(at), weight=weight)
 
     def _budget(self, lengths: Ints) -> Ints:
         """Predictions of sequences of `lengths` tokens [S]; round() of Python 3 and rint both round half to even."""

@@ -80,11 +80,11 @@ class Windows:
         dealt = self._deal(store, held_out)
         sections = dealt.sections[dealt.bounds[block] : dealt.bounds[block + 1]]
         rng = generator(self.seed, "held-out windows" if held_out else "windows", copy, block)
-        room = self.config.length - self.specials
+        room, sentences = self.config.length - self.specials, np.asarray(store.sentences)
         if self.config.kind == "pairs":
-            return plan_pairs(sections, dealt.pool, store.sentences, room=room, short=self.config.short, rng=rng)
-        starts = store.sentences[sections[:, 0]].astype(np.int64)
-        lengths = store.sentences[sections[:, 1]].astype(np.int64) - starts
+            return plan_pairs(sections, dealt.pool, sentences, room=room, short=self.config.short, rng=rng)
+        starts = sentences[sections[:, 0]]
+        lengths = sentences[sections[:, 1]] - starts
         planner = packed if self.config.kind == "packed" else single
         return planner(starts, lengths, self.specials, self.config.length, rng)
 
@@ -142,7 +142,7 @@ class Windows:
                 if held_out and len(np.unique(pool[:, 2])) < 2:
                     pool = _with_text(store, False)  # too few held-out documents: their random Bs are training text
                 refuse_one_document(pool)
-            known = _deal(_with_text(store, held_out), pool, store.sentences, self.config.block, self.seed)
+            known = _deal(_with_text(store, held_out), pool, np.asarray(store.sentences), self.config.block, self.seed)
             self._blocks[store.key, held_out] = known
         return known
 
@@ -224,7 +224,7 @@ def _rectangle(store: Store, plan: Plan, template: Template, lengths: Ints, widt
         if token:
             is_token[where] = False
     ids = np.empty(len(flat), np.int64)
-    ids[is_token] = store.ids[source[is_token]]
+    ids[is_token] = np.asarray(store.ids)[source[is_token]]  # a plain view: memmap's own indexing is slow
     for where, token in marks:
         if token:
             ids[where] = special[token]

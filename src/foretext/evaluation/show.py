@@ -120,7 +120,10 @@ def _asked(
 ) -> tuple[Asked, ...]:
     """The target's places within the flat places [first, last) of a row."""
     found = []
-    for at, gold in zip(np.asarray(target.at).tolist(), np.asarray(target.gold).tolist(), strict=True):
+    counted = slice(target.count)  # what is left are spare slots
+    for at, gold in zip(
+        np.asarray(target.at)[counted].tolist(), np.asarray(target.gold)[counted].tolist(), strict=True
+    ):
         if first <= at < last:
             seen = int(ids[at - first])
             how = "mask" if seen == mask else "kept" if seen == gold else "random"
