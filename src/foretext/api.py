@@ -1,8 +1,9 @@
 """The Python words: `pretrain`, `transfer`, `load`, taking what a person has at hand (names, paths, lists of texts)."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from foretext.adapted import Adapted, load_adapted
 from foretext.bundle import ADAPTED, PRETRAINED, Pretrained, load_pretrained
@@ -58,7 +59,7 @@ def pretrain(
     Errors are ForetextErrors with the exit code they would leave the command line with.
     """
     settled = settle(recipe, config=config, seed=seed, minutes=minutes, steps=steps, epochs=epochs)
-    text = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
+    text: Corpus = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
     before = load_pretrained(source) if isinstance(source, str | Path) else source
     return _pretrain(settled, text, Path(out), source=before, setting=setting, watch=watch, resume=resume)
 
@@ -68,12 +69,12 @@ def transfer(
     train: Any,
     out: str | Path,
     *,
-    how: str = "finetune",
+    how: Literal["features", "frozen", "finetune"] = "finetune",
     dev: Any = None,
     text: str | None = None,
     label: str | None = None,
     seeds: int = 1,
-    keep: str = "best",
+    keep: Literal["best", "ensemble"] = "best",
     config: Mapping[str, Any] | str | Path | None = None,
     device: str = "auto",
     watch: Watch | None = None,
@@ -100,8 +101,6 @@ def settle(
     epochs: float | None = None,
 ) -> Recipe:
     """The recipe by name, with a configuration, a seed and a budget laid over it, strictly."""
-    import dataclasses
-
     found = find(recipe) if isinstance(recipe, str) else recipe
     found = _overridden(found, config)
     if seed is not None:
@@ -113,8 +112,8 @@ def settle(
         if not 0 < value < float("inf"):
             raise UsageError(f"{name}: expected a number above 0, found {value}")
     if given:
-        none = {"minutes": None, "steps": None, "epochs": None}
-        found = dataclasses.replace(found, limits=dataclasses.replace(found.limits, **{**none, **given}))
+        limits = dataclasses.replace(found.limits, minutes=minutes, steps=steps, epochs=epochs)
+        found = dataclasses.replace(found, limits=limits)
     return found
 
 

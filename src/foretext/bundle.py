@@ -5,6 +5,7 @@ A Pretrained folder: `recipe.json`, `provenance.json`, `tokenizers/<source>/…`
 holds its Pretrained sources whole under `sources/<name>/`, as they stand after transfer.
 """
 
+import contextlib
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ PRETRAINED = "pretrained"
 ADAPTED = "adapted"
 SOURCE = "text"
 """The name of stage one's only source in batches and on disk."""
+STATIC_TABLE = f"encoders.{SOURCE}.table.weight"
+"""The vectors [V, D] of a static family, on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +61,10 @@ class Provenance:
 def machine() -> dict[str, JSON]:
     """What a figure depends on: processor, its wide arithmetic, cores, versions."""
     import os
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    name, flags = platform.processor(), set()
+    name = platform.processor()
+    flags: set[str] = set()
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -68,7 +72,10 @@ def machine() -> dict[str, JSON]:
             name = value.strip() if key.strip() == "model name" else name
             flags = set(value.split()) if key.strip() == "flags" else flags
     wide = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
-    versions = {package: version(package) for package in ("foretext", "torch", "numpy", "numba", "tokenizers")}
+    versions = {}
+    for package in ("foretext", "torch", "numpy", "numba", "tokenizers"):
+        with contextlib.suppress(PackageNotFoundError):  # run from a source tree
+            versions[package] = version(package)
     return {"processor": name, "arithmetic": wide, "cores": os.cpu_count() or 1, "python": platform.python_version(), **versions}
 
 
@@ -100,8 +107,7 @@ class Pretrained:
         """A fresh copy of the encoder with these weights, for training."""
         model = build_model(self.recipe, self.tokenizer.size, heads=False)
         model.load({n: a for n, a in self.arrays.items() if n.startswith("encoders.")})
-        encoder: Encoder = model.encoders[SOURCE]
-        return encoder
+        return model.encoder(SOURCE)
 
     def encode(self, texts: Sequence[str | Text], *, batch_tokens: int = 8192) -> "list[Encoded]":
         """Vectors of every token of every text, all layers (0 = embeddings); one `Encoded` a text. Long texts are read
@@ -112,8 +118,11 @@ class Pretrained:
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """The embedding matrix [V, D]; torch is not imported."""
-        return np.asarray(self.arrays[f"encoders.{SOURCE}.table.weight"])
+        """The input embedding matrix [V, D]; for static families torch is not imported."""
+        if STATIC_TABLE in self.arrays:
+            return np.asarray(self.arrays[STATIC_TABLE])
+        table: NDArray[np.float32] = self.model.encoder(SOURCE).table.weight.detach().numpy()
+        return table
 
     def save(self, path: Path, *, curve: Path | None = None, replace: bool = False) -> "Pretrained":
         """Write the sealed folder `path`; the same model, now with its path and key."""

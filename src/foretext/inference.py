@@ -15,7 +15,7 @@ from foretext.data.batches import pack, pack_by_length, view_to_torch
 from foretext.data.render import Example, Fit, Rendered, render_all
 from foretext.errors import UsageError
 from foretext.training.model import Model
-from foretext.types import Batch, Encoding, Ints, Template, Text, TokenVectors, Tokenizer
+from foretext.types import Batch, Encoding, Ints, Template, Text, Tokenizer, TokenVectors
 
 SOURCE = "text"
 Vectors = NDArray[np.float32]

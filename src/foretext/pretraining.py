@@ -5,21 +5,23 @@ planned is written down before the first step, so that a resumed run is the same
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences
 from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, write_json
 from foretext.recipe import Recipe, from_json, to_json
-from foretext.steppers import Job, arrays_of, forecast, make, planned_steps
+from foretext.steppers import Job, arrays_of, make
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
 from foretext.text.tokenizers import load_tokenizer, train_tokenizer
 from foretext.training.config import Limits
 from foretext.training.progress import SilentWatch, Watch
 from foretext.training.run import Ending, run
-from foretext.types import JSON, Corpus, Tokenizer
+from foretext.types import JSON, Corpus, Stepper, Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +60,15 @@ def pretrain(
         if is_sealed(out) and resume:
             return load_pretrained(out)
         work = work_folder(out, resume=resume)
-        tokenizer = _tokenizer(recipe, corpus, work, source, watch)
-        store = _store(recipe, corpus, tokenizer, setting, watch)
-        job = _job(recipe, store, source, setting)
-        plan = _plan(job, corpus, work, watch)
-        return _train(job, plan, corpus, out, work, watch)
+        store = prepare(recipe, corpus, source, setting, watch)
+        job = Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads)
+        stepper, plan = _planned(job, corpus, work, watch)
+        return _train(job, stepper, plan, out, work, watch)
 
 
-def _train(job: Job, plan: JSON, corpus: Corpus, out: Path, work: Path, watch: Watch) -> Pretrained:
-    recipe, store = job.recipe, job.store
-    stepper = make(job, steps=plan["steps"], watch=watch)
-    line = unigram_entropy(store.counts) if recipe.objectives else None
+def _train(job: Job, stepper: Stepper, plan: JSON, out: Path, work: Path, watch: Watch) -> Pretrained:
+    recipe = job.recipe
+    line = unigram_entropy(job.store.counts) if recipe.objectives else None
     ending = run(stepper, work, recipe.limits, watch, unigram=line)
     watch.say(f"writing {out}")
     tokenizer, arrays = arrays_of(job, stepper)
@@ -117,61 +117,66 @@ def work_folder(out: Path, *, resume: bool) -> Path:
     return work
 
 
-def _tokenizer(recipe: Recipe, corpus: Corpus, work: Path, source: Pretrained | None, watch: Watch) -> Tokenizer:
-    """The source's tokenizer, or the one this run trained before, or one trained now (and kept for resuming)."""
-    if source is not None:
-        return source.tokenizer
-    folder, key = work / "tokenizer", fingerprint(corpus.key, recipe.tokenizer)
-    if folder.exists():
-        if open_sealed(folder, kind="tokenizer").key != key:
-            raise ArtefactError(
-                "the unfinished run was begun with another corpus or other tokenizer settings",
-                file=work,
-                remedy="resume with the same ones, or remove it and start again",
-            )
-        return load_tokenizer(folder / "files")
-    watch.say(f"training the {recipe.tokenizer.kind} tokenizer")
-    tokenizer = train_tokenizer(recipe.tokenizer, corpus)
-    with sealing(folder, kind="tokenizer", key=key) as draft:
-        (draft / "files").mkdir()
-        tokenizer.save(draft / "files")
-    return tokenizer
+def tokenizer_for(recipe: Recipe, corpus: Corpus, cache: Path, watch: Watch) -> Tokenizer:
+    """The recipe's tokenizer for this corpus: from the cache, where it lies under its content key, or trained now."""
+    key = fingerprint(corpus.key, recipe.tokenizer)
+    folder = cache / "tokenizers" / key
+    with locked(folder):
+        if is_sealed(folder):
+            try:
+                return load_tokenizer(open_sealed(folder, kind="tokenizer").path / "files")
+            except ArtefactError as error:
+                watch.alarm(f"a cached tokenizer is damaged and will be made anew ({error.message})")
+        watch.say(f"training the {recipe.tokenizer.kind} tokenizer")
+        tokenizer = train_tokenizer(recipe.tokenizer, corpus)
+        with sealing(folder, kind="tokenizer", key=key, replace=True) as draft:
+            (draft / "files").mkdir()
+            tokenizer.save(draft / "files")
+        return tokenizer
 
 
-def _store(recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, setting: Setting, watch: Watch) -> TokenStore:
-    watch.say("encoding the corpus")
+def prepare(
+    recipe: Recipe, corpus: Corpus, source: Pretrained | None, setting: Setting, watch: Watch
+) -> TokenStore:
+    """The corpus as a token store (which knows its tokenizer), from the cache or made now."""
     cache = setting.cache or default_cache()
+    tokenizer = source.tokenizer if source else tokenizer_for(recipe, corpus, cache, watch)
+    watch.say("encoding the corpus")
     store = build_store(corpus, tokenizer, cache, held_out=recipe.held_out, workers=setting.workers, seed=recipe.seed)
     watch.say(f"{len(store.ids):,} tokens, {len(store.documents) - 1:,} documents, vocabulary {tokenizer.size:,}")
     return store
 
 
-def _job(recipe: Recipe, store: TokenStore, source: Pretrained | None, setting: Setting) -> Job:
-    return Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads)
-
-
-def _plan(job: Job, corpus: Corpus, work: Path, watch: Watch) -> JSON:
-    """What the run will do, fixed before its first step: read back where it was begun, made and written otherwise."""
+def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Stepper, JSON]:
+    """The run's Stepper, and what it will do: read back where it was begun, else decided and written down now, before
+    the first step."""
     file, recipe = work / "run.json", job.recipe
     source = job.source.key if job.source else ""
     mine = {"corpus": corpus.key, "recipe_key": _lasting_key(recipe), "store": job.store.key, "source": source}
     if file.exists():
         plan = read_json(file)
-        changed = [name for name in mine if plan.get(name) != mine[name]]
-        if changed:
-            before = from_json(plan["recipe"], file=str(file))
-            fields = "; ".join(f"{f}: {a} → {b}" for f, a, b in differences(before, recipe) if not f.startswith("limits"))
-            raise ArtefactError(
-                f"the unfinished run was begun with other settings ({', '.join(changed)}{': ' if fields else ''}{fields})",
-                file=file,
-                remedy="resume with the same ones, or remove it and start again",
-            )
-        return plan
-    steps, reason = planned_steps(job, watch)
-    watch.say(reason)
-    plan = {**mine, "recipe": to_json(recipe), "steps": steps, "why": reason, "machine": machine()}
+        _refuse_other(plan, mine, recipe, file)
+        fresh = not any((work / "checkpoints").glob("step-*"))
+        return make(job, steps=plan["steps"], watch=watch, fresh=fresh), plan
+    stepper, why = planned(job, watch)
+    watch.say(why)
+    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "why": why, "machine": machine()}
     write_json(file, plan)
-    return plan
+    return stepper, plan
+
+
+def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path) -> None:
+    changed = [name for name in mine if plan.get(name) != mine[name]]
+    if not changed:
+        return
+    before = from_json(plan["recipe"], file=str(file))
+    fields = [f"{f}: {a} → {b}" for f, a, b in differences(before, recipe) if not f.startswith(("limits", "cites"))]
+    raise ArtefactError(
+        f"the unfinished run was begun with another {', '.join(c.removesuffix('_key') for c in changed)}"
+        + (f" ({'; '.join(fields)})" if fields else ""),
+        file=file,
+        remedy="resume with the same one, or remove it and start again",
+    )
 
 
 def _lasting_key(recipe: Recipe) -> str:
@@ -189,11 +194,12 @@ def dry_run(
     watch: Watch | None = None,
 ) -> dict[str, JSON]:
     """What `pretrain` would need: parameters, tokens, epochs, memory, disk, hours; measured by a short trial."""
-    import tempfile
-
     watch = watch or SilentWatch()
     recipe = recipe if limits is None else replace(recipe, limits=limits)
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = _tokenizer(recipe, corpus, Path(folder), source, watch)
-        store = _store(recipe, corpus, tokenizer, setting, watch)
-        return forecast(_job(recipe, store, source, setting), watch)
+    store = prepare(recipe, corpus, source, setting, watch)
+    return forecast(Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads), watch)
+
+
+def preview(recipe: Recipe, corpus: Corpus, *, setting: Setting = Setting(), watch: Watch | None = None) -> TokenStore:
+    """The token store that `pretrain` would train on, for `show`."""
+    return prepare(recipe, corpus, None, setting, watch or SilentWatch())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foretext.bundle import SOURCE, Pretrained, build_model
+from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, build_model
 from foretext.data.windows import make_windows
 from foretext.errors import ArtefactError, UsageError
 from foretext.models.catalog import family, resolve
@@ -45,15 +45,16 @@ class Job:
         return self.threads or len(os.sched_getaffinity(0))
 
 
-def make(job: Job, *, steps: int, watch: Watch) -> Stepper:
-    """The Stepper of `job`, `steps` updates long, at its beginning."""
+def make(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> Stepper:
+    """The Stepper of `job`, `steps` updates long, at its beginning. `fresh=False`: its arrays will be restored from a
+    checkpoint, so costly first values are left out."""
     room = family(job.recipe.family.name)
     if room.stepper is not None:
         made: Stepper = resolve(room.stepper)(
             job.recipe.family, job.store, seed=job.recipe.seed, threads=job.threads or 1, steps=steps, init=_init(job)
         )
         return made
-    return gradient(job, steps=steps, watch=watch)
+    return gradient(job, steps=steps, watch=watch, fresh=fresh)
 
 
 def steps_per_epoch(job: Job) -> float:
@@ -64,7 +65,7 @@ def steps_per_epoch(job: Job) -> float:
             job.recipe.family, job.store, seed=job.recipe.seed, threads=1, epochs=1.0, init=_init(job)
         )
         return float(one.total)
-    return float(_batches(job, make_source=True)[0].steps_per_epoch)
+    return float(_batches(job)[0].steps_per_epoch)
 
 
 def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
@@ -72,9 +73,10 @@ def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
     of the lexicon that was trained)."""
     arrays = {n: a for n, a in stepper.state().arrays.items() if n.startswith(("encoders.", "heads."))}
     tokenizer = job.store.tokenizer
-    rows = len(arrays[f"encoders.{SOURCE}.table.weight"])
-    if rows < tokenizer.size:
-        tokenizer = tokenizer.prefix(rows)  # type: ignore[attr-defined]  # only word lexicons have more rows than trained
+    table = arrays.get(STATIC_TABLE)
+    if table is not None and len(table) < tokenizer.size:
+        lexicon: Any = tokenizer  # only word lexicons, ranked by frequency, have more entries than are trained
+        tokenizer = lexicon.prefix(len(table))
     return tokenizer, arrays
 
 
@@ -85,7 +87,7 @@ def _init(job: Job) -> Arrays | None:
 # ── the gradient ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def gradient(job: Job, *, steps: int, watch: Watch) -> "Gradient":
+def gradient(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> "Gradient":
     """The gradient stepper over the recipe's objectives; one data source a phase where phases read other windows."""
     import torch
 
@@ -94,7 +96,7 @@ def gradient(job: Job, *, steps: int, watch: Watch) -> "Gradient":
 
     torch.set_num_threads(job.processors)
     recipe = job.recipe
-    model = _model(job, watch)
+    model = _model(job, watch, fresh)
     sources = _batches(job)
     held_out = sources[0].held_out_batches(max(1, HELD_OUT_TOKENS // (sources[0].micro * _length(recipe))))
     batches = sources[0] if len(sources) == 1 else PhasedBatches(sources, recipe.phases, steps)
@@ -133,7 +135,7 @@ def _length(recipe: Recipe) -> int:
     return recipe.windows.length
 
 
-def _batches(job: Job, *, make_source: bool = False) -> "list[Batches]":
+def _batches(job: Job) -> "list[Batches]":
     from foretext.training.source import Batches
 
     recipe, tokenizer = job.recipe, job.store.tokenizer
@@ -163,10 +165,12 @@ def _batches(job: Job, *, make_source: bool = False) -> "list[Batches]":
     ]
 
 
-def _model(job: Job, watch: Watch) -> "Model":
+def _model(job: Job, watch: Watch, fresh: bool) -> "Model":
     recipe, store = job.recipe, job.store
     model = build_model(recipe, store.tokenizer.size)
     require_sees(make_objectives(recipe.objectives, store.tokenizer), model.encoder(SOURCE).sees)
+    if not fresh:
+        return model
     if job.source is not None:
         _take_over(model, job.source)
         return model

@@ -7,7 +7,7 @@ from foretext.bundle import load_pretrained
 from foretext.cli import options
 from foretext.cli.output import say, table, write_json
 from foretext.config import differences
-from foretext.datasets import listing
+from foretext.datasets import as_json, as_text, listing
 from foretext.errors import UsageError, unknown
 from foretext.folder import open_sealed, read_json
 from foretext.interop.vectors import FORMATS, from_word2vec, to_word2vec
@@ -86,9 +86,9 @@ def data(chosen: options.Data) -> None:
     """Every known data set: whether it is there, what it is for, where it comes from."""
     rows = listing()
     if chosen.json:
-        write_json(rows)
-        return
-    table(list(rows[0]), [[str(v) for v in row.values()] for row in rows])
+        write_json(as_json(rows))
+    else:
+        say(as_text(rows))
 
 
 def convert(chosen: options.Convert) -> None:

@@ -26,13 +26,26 @@ def columns(string: str) -> int:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Aligned columns; numbers to the right. The last column is left ragged."""
+    """Aligned columns; a column of figures stands to the right, the last column is left ragged."""
     cells = [list(head), *[list(row) for row in rows]]
     widths = [max(columns(row[i]) for row in cells) for i in range(len(head))]
-    for number, row in enumerate(cells):
+    right = [bool(rows) and all(_figure(row[i]) for row in rows) for i in range(len(head))]
+    for row in cells:
         parts = []
         for i, cell in enumerate(row):
             gap = " " * (widths[i] - columns(cell))
-            figure = number > 0 and cell[:1].isdigit() and cell.replace(",", "").replace(".", "").isdigit()
-            parts.append(gap + cell if figure else cell if i == len(row) - 1 else cell + gap)
+            parts.append(gap + cell if right[i] else cell if i == len(row) - 1 else cell + gap)
         print("  ".join(parts).rstrip())
+
+
+def _figure(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "", 1).isdigit()
+
+
+def size(count: float, unit: str = "B") -> str:
+    """A count in thousands, millions, …: 21466576 → "21.5 MB"."""
+    for prefix in ("", "k", "M", "G"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {prefix}{unit}" if prefix == "" or count >= 100 else f"{count:.1f} {prefix}{unit}"
+        count /= 1000
+    return f"{count:.1f} T{unit}"

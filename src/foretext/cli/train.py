@@ -1,17 +1,19 @@
 """`pretrain` and `transfer`: the two stages."""
 
 import os
+from collections.abc import Mapping
 
 from foretext import api
 from foretext.adapted import Adapted
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.cli import options
-from foretext.cli.output import say, table, write_json
+from foretext.cli.output import say, size, table, write_json
 from foretext.errors import UsageError, unknown
 from foretext.folder import is_sealed
 from foretext.pretraining import Setting, dry_run
 from foretext.text.corpus import CorpusConfig, open_corpus
 from foretext.training.progress import JsonWatch, RichWatch, Watch
+from foretext.types import JSON
 
 TASKS = ("classify",)
 
@@ -45,13 +47,25 @@ def pretrain(chosen: options.Pretrain) -> None:
     corpus = open_corpus(list(chosen.corpus), reading_of(chosen.reading))
     if chosen.dry_run:
         found = dry_run(recipe, corpus, source=source, setting=setting, watch=watch)
-        write_json(found) if chosen.json else table(["what", "how much"], [[k, str(v)] for k, v in found.items()])
+        write_json(found) if chosen.json else table(["what", "how much"], _forecast(found))
         return
     made = api.pretrain(recipe, corpus, chosen.out, source=source, setting=setting, watch=watch, resume=chosen.resume)
     if not chosen.json:
-        for line in corpus.report().lines():
-            say(line)
+        say(corpus.report().text())
     _made(made, chosen.json)
+
+
+def _forecast(found: Mapping[str, JSON]) -> list[list[str]]:
+    """The forecast's rows for people: sizes in MB, hours as hours or minutes, counts with commas."""
+    rows = []
+    for name, value in found.items():
+        if name.endswith(" bytes"):
+            rows.append([name.removesuffix(" bytes"), size(value)])
+        elif name == "hours":
+            rows.append(["time", f"{value:.1f} hours" if value >= 1 else f"{60 * value:.1f} minutes"])
+        else:
+            rows.append([name, f"{value:,}" if isinstance(value, int | float) else str(value)])
+    return rows
 
 
 def _made(made: Pretrained, json: bool) -> None:
@@ -102,6 +116,3 @@ def _adapted(made: Adapted, json: bool) -> None:
     say(f"{made.path}: a classifier of {len(made.labels)} labels, key {made.key}")
     for name, value in made.provenance.items():
         say(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
-
-
-__all__ = ["pretrain", "reading_of", "transfer", "watch_of"]

@@ -1,6 +1,6 @@
 """`predict`, `evaluate`, `encode`, `neighbors`, `fill`, `score`: models at work."""
 
-from collections.abc import Iterable, Iterator
+import itertools
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,18 +37,12 @@ def _adapted(folder: str) -> Adapted:
 def predict(chosen: options.Predict) -> None:
     """A line a text: the label, its probability, the text."""
     model = load_adapted(chosen.adapted)
-    texts, again = _twice(read_texts(chosen.file, text=chosen.text))
+    texts, again = itertools.tee(read_texts(chosen.file, text=chosen.text))
     for prediction, text in zip(model.stream(texts), again, strict=True):
         if chosen.json:
             write_json({"labels": prediction.labels, "probabilities": prediction.probabilities, "text": text})
         else:
             say(f"{'|'.join(prediction.labels)}\t{prediction.probability:.4f}\t{_one_line(text)}")
-
-
-def _twice(texts: Iterable[str]) -> tuple[Iterator[str], Iterator[str]]:
-    import itertools
-
-    return itertools.tee(texts)
 
 
 def _one_line(text: str) -> str:
