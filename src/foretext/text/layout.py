@@ -88,7 +88,7 @@ def wrapping(rows: list[str]) -> tuple[int, int]:
     ragged: then 3 in 10 will do if 7 in 10 go on with a small letter. Lines over 130 columns are no wrapped lines.
     """
     filled = sorted(width(row.strip()) for row in rows if row.strip())
-    if len(filled) < 12 or filled[int(0.98 * len(filled))] > 130 or filled[int(0.9 * len(filled))] < 30:
+    if len(filled) < 8 or filled[int(0.98 * len(filled))] > 130 or filled[int(0.9 * len(filled))] < 30:
         return 0, 0
     limit = filled[int(0.9 * len(filled))]
     open_lines = full = small = inside = 0

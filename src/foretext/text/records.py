@@ -216,13 +216,13 @@ def _document(text: str, number: int, fields: Fields, counts: Counts) -> Iterato
 def table_fields(source: Source, sample: str, whole: bool, wanted: str | None) -> Fields:
     """Dialect, header and text column from the sample."""
     rows = [row for row in sample.split("\n") if row.strip()]
-    rows = rows if whole or len(rows) < 2 else rows[:-1]
+    rows = rows if whole or len(rows) < 3 else rows[:-1]
     delimiter = _delimiter(source, rows)
     quoted = not (delimiter == "\t" and len(rows) > 1 and len({row.count("\t") for row in rows}) == 1)
     records = list(csv.reader((row + "\n" for row in rows[:500]), delimiter=delimiter, quoting=_quoting(quoted)))
     records = [record for record in records if record]
-    if len(records) > 1 and not whole:
-        records = records[:-1] if quoted else records
+    if len(records) > 2 and not whole and quoted:
+        records = records[:-1]  # it may be cut inside quotes
     first = records[0] if records else []
     header = len(records) > 1 and _is_header(first, wanted)
     names = [name.strip() for name in first] if header else [f"column {n}" for n in range(1, len(first) + 1)]

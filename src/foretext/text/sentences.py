@@ -24,7 +24,7 @@ _ENDS_IN_CHINESE = re.compile("[。！？｡]")
 
 
 def language_of(string: str) -> Literal["en", "zh"]:
-    """The script decides: "zh" where Chinese characters are at least half as many as words of other scripts.
+    """The script decides: "zh" where there are at least as many Chinese characters as words of other scripts.
 
     A Chinese text that quotes a few English names stays Chinese; an English text that quotes a Chinese name stays
     English.
@@ -32,14 +32,14 @@ def language_of(string: str) -> Literal["en", "zh"]:
     if string.isascii() or _HAN.search(string) is None:
         return "en"
     chinese = len(_HAN.findall(string))
-    return "zh" if 2 * chinese >= len(_LATIN_RUN.findall(string)) else "en"
+    return "zh" if chinese >= len(_LATIN_RUN.findall(string)) else "en"
 
 
 def split_sentences(paragraph: str, language: Language = "auto") -> list[str]:
     """The sentences of `paragraph` in order, each with the white space that follows it.
 
     `"".join(split_sentences(p)) == p` for every string; no sentence is empty, and only an all-blank paragraph gives a
-    blank sentence. Chinese punctuation without a word stays with the sentence before it.
+    blank sentence. In Chinese, punctuation without a word joins its neighbour.
     """
     if not paragraph:
         return []

@@ -29,10 +29,12 @@ CHUNK = 1 << 20
 
 _MAGIC: dict[bytes, Compression] = {
     b"\x1f\x8b": "gz",
-    b"BZh": "bz2",
+    b"BZ": "bz2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zst",
 }
+_BZIP2 = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
+"""A block, or the end, after "BZh9": two letters alone could start a text."""
 _SUFFIXES: dict[str, Compression] = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError, ValueError)
 
@@ -83,9 +85,9 @@ class Source:
     def compression(self) -> Compression:
         """Told from the first bytes; a compressed suffix over other bytes is damage (DataError)."""
         with self.raw() as stream:
-            head = stream.read(8)
+            head = stream.read(10)
         for magic, kind in _MAGIC.items():
-            if head.startswith(magic):
+            if head.startswith(magic) and (kind != "bz2" or head[4:] in _BZIP2):
                 return kind
         promised = _SUFFIXES.get(PurePosixPath(self.name).suffix.lower(), "")
         if promised:

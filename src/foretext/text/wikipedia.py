@@ -99,6 +99,8 @@ _DROPPED_TAGS = frozenset({"ref", "references", "table", "gallery", "math", "tim
 _LEFT = re.compile(
     r"^[ \t]*(?:\{\||\|[-}+]?|!).*$|__[A-Z]+__|\[\[|\]\]|'{2,}|<[^>\n]{0,200}>|^thumb\|.*$", re.MULTILINE
 )
+_LIST = "\x01"
+"""Stands for a list item's mark; no corpus text holds it (`normalize`, rule 3)."""
 _BRACKETS = re.compile(r"[（(][\s,;，；、]*[)）]")
 
 
@@ -116,11 +118,13 @@ def running_text(markup: str, unwanted: frozenset[str] = frozenset({"file", "ima
         elif isinstance(node, Wikilink):
             prefix, colon, _ = str(node.title).strip().partition(":")
             drop = bool(colon) and prefix.strip().lower() in unwanted
-        if drop:
+        if isinstance(node, Tag) and node.wiki_markup and str(node.tag) in ("li", "dt", "dd"):
+            code.replace(node, _LIST)
+        elif drop:
             code.remove(node)
     text = code.strip_code(normalize=True, collapse=True, keep_template_params=False)
     rows = (_BRACKETS.sub("", _LEFT.sub("", row)).strip() for row in text.split("\n"))
-    return "\n".join(row for row in rows if row and row[0] not in "*#:;")
+    return "\n".join(row for row in rows if row and row[0] not in "*#:;" + _LIST)
 
 
 def _without_tables(markup: str) -> str:
