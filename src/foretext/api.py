@@ -77,6 +77,7 @@ def transfer(
     keep: Literal["best", "ensemble"] = "best",
     config: Mapping[str, Any] | str | Path | None = None,
     device: str = "auto",
+    threads: int | None = None,
     watch: Watch | None = None,
     resume: bool = False,
 ) -> Adapted:
@@ -87,7 +88,18 @@ def transfer(
     sources = {"text" if i == 0 else f"text{i + 1}": source for i, source in enumerate(opened)}
     strategy, task = settle_transfer(how, text=text, label=label, config=config)
     return _transfer(
-        sources, task, train, dev, strategy, seeds=seeds, keep=keep, out=Path(out), device=device, watch=watch, resume=resume
+        sources,
+        task,
+        train,
+        dev,
+        strategy,
+        out=Path(out),
+        seeds=seeds,
+        keep=keep,
+        watch=watch,
+        resume=resume,
+        device=device,
+        threads=threads,
     )
 
 

@@ -1,6 +1,5 @@
 """`pretrain` and `transfer`: the two stages."""
 
-import os
 from collections.abc import Mapping
 
 from foretext import api
@@ -89,8 +88,6 @@ def transfer(chosen: options.Transfer) -> None:
     *folders, task, train = chosen.arguments
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    if chosen.threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
     made = api.transfer(
         list(folders),
         train,
@@ -103,6 +100,7 @@ def transfer(chosen: options.Transfer) -> None:
         keep=chosen.keep,
         config=chosen.config,
         device=chosen.device,
+        threads=chosen.threads,
         watch=watch_of(f"transfer {chosen.how}", json=chosen.json),
         resume=chosen.resume,
     )
