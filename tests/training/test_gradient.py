@@ -8,7 +8,7 @@ import torch
 
 from foretext.errors import ArtefactError, DivergedError
 from foretext.training.config import OptimizerConfig, Phase
-from foretext.training.phases import PhasedBatches, phase_at, starts
+from foretext.training.phases import Ahead, PhasedBatches, phase_at, starts
 
 
 def same(a, b):
@@ -203,3 +203,23 @@ def test_foreign_states_are_refused(tiny):
         tiny.stepper(total=13).restore(state)
     with pytest.raises(ArtefactError, match="seed"):
         tiny.stepper(total=12, seed=6).restore(state)
+
+
+def test_data_made_ahead_is_the_same_data():
+    asked = []
+
+    class Source:
+        def step(self, step):
+            asked.append(step)
+            if step == 5:
+                raise ValueError("update 5 has no data")
+            return [step]
+
+    ahead = Ahead(Source())
+    assert [ahead.step(s)[0] for s in (0, 1, 2)] == [0, 1, 2]
+    assert ahead.step(7) == [7]  # a restored run jumps
+    assert sorted(asked[:4]) == [0, 1, 2, 3]
+    ahead.step(4)
+    with pytest.raises(ValueError, match="update 5"):
+        ahead.step(5)
+    assert ahead.step(6) == [6]

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from foretext.errors import ArtefactError, UsageError
+from foretext.training import optimizers
 from foretext.training.config import OptimizerConfig, Phase
 from foretext.training.optimizers import AdamBert, Muon, Updater, multiplier, named_parameters, orthogonalize
 
@@ -50,7 +51,21 @@ def test_orthogonalize_flattens_the_spectrum(shape):
     assert values.max() < 1.3
     # Same singular vectors: in that basis it is diagonal.
     inner = u.mT @ flat @ vt.mT
-    assert (inner - torch.diag_embed(torch.diagonal(inner, dim1=-2, dim2=-1))).abs().max() < 0.02
+    assert (inner - torch.diag_embed(torch.diagonal(inner, dim1=-2, dim2=-1))).abs().max() < 0.05  # bf16 where that is fast
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7)])
+def test_orthogonalize_in_numpy(monkeypatch, shape):
+    monkeypatch.setattr(optimizers, "fast_bf16", lambda device: False)
+    matrices = np.random.default_rng(4).normal(size=(2, *shape))
+    got = orthogonalize(torch.tensor(matrices)).numpy()
+    for matrix, flat in zip(matrices, got, strict=True):
+        # The iteration acts on singular values alone: s ← a s + b s³ + c s⁵, after division by the Frobenius norm.
+        u, values, vt = np.linalg.svd(matrix, full_matrices=False)
+        values = values / (np.sqrt((values**2).sum()) + 1e-7)
+        for _ in range(5):
+            values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+        np.testing.assert_allclose(flat, u @ np.diag(values) @ vt, atol=1e-10)
 
 
 def test_muon_follows_its_formula_and_scale():

@@ -318,3 +318,10 @@ def test_a_loss_that_is_not_a_number_never_is_the_best(tmp_path):
     ending = run(Counter(held_out=lambda n: math.nan if n < 5 else float(n)), tmp_path, Limits(), SilentWatch())
     assert ending.best == 5
     assert run(Counter(), tmp_path, Limits(), SilentWatch()).best == 5
+
+
+def test_patience_needs_something_held_out(tmp_path):
+    stepper = Counter()
+    stepper.evaluate = dict
+    ending = run(stepper, tmp_path, Limits(patience=2, choose="best"), SilentWatch())
+    assert (ending.steps, ending.best, ending.stopped, ending.losses) == (10, None, "finished", {})

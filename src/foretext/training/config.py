@@ -75,7 +75,8 @@ class BatchConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the forward and backward pass; parameters and optimizer state are always fp32."""
     compile: bool = False
-    """Compile the forward pass with torch.compile (about a minute once; pays on long runs)."""
+    """Compile the forward and backward pass with torch.compile (about a minute once; pays on long runs). A resumed run
+    then repeats to rounding rather than to the bit: which kernel a shape gets depends on the shapes seen before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from foretext.errors import ArtefactError
 from foretext.training.config import OptimizerConfig, Phase, ScheduleConfig
 from foretext.training.model import Model
 from foretext.training.optimizers import Updater
-from foretext.training.phases import BatchSource, phase_at, starts
+from foretext.training.phases import Ahead, BatchSource, phase_at, starts
 from foretext.training.run import NonFiniteStep
 from foretext.training.schedules import factor
 from foretext.types import Batch, Report, State
@@ -51,7 +51,8 @@ class Gradient:
         self.model = model.to(self.device)
         self.done = 0
         """Updates made."""
-        self._batches, self._held_out = batches, held_out
+        self._batches = Ahead(batches) if self.device.type == "cuda" else batches
+        self._held_out = held_out
         self._optimizer, self._schedule, self._phases, self._seed = optimizer, schedule, tuple(phases), seed
         self._bf16 = precision == "bf16"
         self._updater = Updater(optimizer, model, self._phases)

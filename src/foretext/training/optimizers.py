@@ -109,23 +109,23 @@ def orthogonalize(stack: Tensor, *, iterations: int = 5) -> Tensor:
     accuracy that matters here (the result is only near-orthogonal by design).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = stack.to(torch.bfloat16) if fast_bf16(stack.device) else stack
-    tall = x.shape[-2] > x.shape[-1]
-    x = x.mT if tall else x
+    tall = stack.shape[-2] > stack.shape[-1]
+    x = stack.mT if tall else stack
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = x.to(torch.bfloat16 if fast_bf16(stack.device) else stack.dtype).contiguous()
     for _ in range(iterations):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        gram = torch.bmm(x, x.mT)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     straight: Tensor = x.mT if tall else x
     return straight.to(stack.dtype)
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products are faster than fp32 here: CUDA, or a CPU with AMX tiles."""
+    """Whether bf16 matrix products are faster than fp32 here: CUDA, or a CPU with bf16 instructions."""
     if device.type == "cuda":
         return True
-    tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device.type == "cpu" and tiles is not None and bool(tiles())
+    known = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
+    return device.type == "cpu" and any(supported is not None and supported() for supported in known)
 
 
 # ── which parameter, which rule ─────────────────────────────────────────────────────────────────────────────────────

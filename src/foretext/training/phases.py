@@ -1,6 +1,7 @@
-"""Which phase an update belongs to, and the data of a run whose phases read different windows."""
+"""Which phase an update belongs to, and where its data comes from: one source a phase, or prepared ahead."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from foretext.training.config import Phase
@@ -53,3 +54,23 @@ class PhasedBatches:
         edges = starts(self._phases, self.total)
         number = phase_at(edges, step)
         return self._sources[number].step(step - edges[number])
+
+
+class Ahead:
+    """Prepares the next update's data in a thread while this one computes, for accelerators. Final.
+
+    Data is a pure function of the update's number, so nothing but waiting time changes. `source` is used by one thread
+    at a time.
+    """
+
+    def __init__(self, source: BatchSource) -> None:
+        self._source = source
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[Sequence[Batch]]] | None = None
+
+    def step(self, step: int) -> Sequence[Batch]:
+        """The micro-batches (numpy) of update `step`."""
+        ready = self._next if self._next is not None and self._next[0] == step else None
+        future = ready[1] if ready else self._pool.submit(self._source.step, step)
+        self._next = (step + 1, self._pool.submit(self._source.step, step + 1))
+        return future.result()

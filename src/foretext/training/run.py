@@ -180,6 +180,8 @@ class _Shell:
         except _Interrupted:
             return
         self.evaluated, self.losses = self.step, losses
+        if not losses:
+            return  # nothing is held out
         loss = losses.get("loss", math.nan)
         if loss < self.best_loss:
             self.best_loss, self.best_step, self.best_losses, self.worse = loss, self.step, losses, 0

@@ -5,8 +5,10 @@ So a time budget is decided once, before the run; nothing in the run reads the c
 
 import math
 import resource
+import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foretext.training.config import Limits
@@ -53,11 +55,13 @@ def measure(stepper: Stepper, seconds: float = 5.0, *, warmup: int = 2) -> Rate:
     try:
         for _ in range(warmup):
             stepper.step()
-        tokens, steps, began = 0, 0, time.perf_counter()
-        while steps < 2 or time.perf_counter() - began < seconds:
+        times: list[float] = []
+        tokens, began = 0, time.perf_counter()
+        while len(times) < 2 or time.perf_counter() - began < seconds:
+            started = time.perf_counter()
             tokens += stepper.step().tokens
-            steps += 1
-        spent = max(time.perf_counter() - began, 1e-9)
+            times.append(time.perf_counter() - started)
+        each = _usual(times)
         began = time.perf_counter()
         stepper.evaluate()
         looking = time.perf_counter() - began
@@ -67,15 +71,21 @@ def measure(stepper: Stepper, seconds: float = 5.0, *, warmup: int = 2) -> Rate:
     size = sum(array.nbytes for array in after.arrays.values())
     model = (array.size for name, array in after.arrays.items() if not name.startswith("optimizer."))
     return Rate(
-        step=spent / steps,
-        tokens=tokens / spent,
+        step=each,
+        tokens=tokens / len(times) / each,
         evaluation=looking,
         checkpoint=copying + size / WRITE,
         size=size,
         parameters=sum(model),
         memory=peak_memory(),
-        steps=steps,
+        steps=len(times),
     )
+
+
+def _usual(times: Sequence[float]) -> float:
+    """The mean without hiccups: a step five times the median is a compilation or another process, not a step."""
+    limit = 5.0 * statistics.median(times)
+    return max(statistics.fmean(t for t in times if t <= limit), 1e-9)
 
 
 def plan_steps(rate: Rate, minutes: float, limits: Limits, *, spent: float = 0.0) -> int:
