@@ -44,7 +44,7 @@ RULES = 1
 SAMPLE = 1 << 18
 """Bytes looked at to decide how to read a file."""
 
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 """Characters, at least, between two places where a shard may start."""
 
 MOST_BLOCKS = 8192
