@@ -189,6 +189,11 @@ class FileCorpus:
             )
         return whole.hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Bytes as stored: what decides whether work on it is worth several processes."""
+        return sum(file.source.size() for file in self.files)
+
     def sentences(self, shard: int = 0, of: int = 1) -> Iterator[Sentence]:
         """Sentences in order. Shards are whole documents of about equal size and concatenate to the corpus; the first
         use of `of` > 1 reads the files once more, to count. No text at all is a DataError."""

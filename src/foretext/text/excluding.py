@@ -63,6 +63,11 @@ class ExcludingCorpus:
         """How many documents are left out."""
         return len(self._dropped[0])
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole corpus as stored, where it knows them."""
+        return int(getattr(self._corpus, "size", 0))
+
     def sentences(self, shard: int = 0, of: int = 1) -> Iterator[Sentence]:
         """Sentences of the documents that stay."""
         documents, paragraphs = self._dropped
