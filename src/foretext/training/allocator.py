@@ -24,4 +24,5 @@ def keep_large_buffers() -> bool:
         return False
     largest = 2**31 - 1
     wanted = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, largest), (M_TOP_PAD, SPARE_BYTES))
-    return all([mallopt(parameter, value) == 1 for parameter, value in wanted])
+    agreed = [mallopt(parameter, value) == 1 for parameter, value in wanted]  # every one is asked, whatever the first says
+    return all(agreed)
