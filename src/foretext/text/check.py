@@ -195,7 +195,8 @@ class _Examination:
             fingerprint.update(sentence.string)
             self._damage.add(sentence)
             if counted:
-                add_scripts(sentence.string, self._letters)
+                if self._sentences < 10_000 or count % 8 == 0:
+                    add_scripts(sentence.string, self._letters)
                 here = self._vocabulary.add(sentence.string)
                 words += here
                 self._sentence_words.numbers.append(here)

@@ -74,13 +74,18 @@ class CorpusFile:
     layout: Layout | None = None
     fields: Fields | None = None
 
-    def paragraphs(self, config: CorpusConfig, counts: Counts) -> Iterator[Paragraph]:
-        """(starts a document, line, text) in order."""
+    @property
+    def seeks(self) -> bool:
+        """Whether `paragraphs` can start at a given line for little; else it must be read from its beginning."""
+        return self.format == "wikipedia dump"
+
+    def paragraphs(self, config: CorpusConfig, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
+        """(starts a document, line, text) in order; where the file `seeks`, from line `start` on."""
         errors = config.encoding_errors
         if self.format == "wikiextractor":
             return extracted(self.source, errors, counts)
         if self.format == "wikipedia dump":
-            return dump(self.source, errors, counts)
+            return dump(self.source, errors, counts, start)
         if self.layout is not None:
             return plain_text(self.source, self.layout, errors, counts)
         assert self.fields is not None
@@ -145,10 +150,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """A document start where a shard may begin: its file, its number, its first paragraph's number, and the characters
-    before it."""
+    """A document start where a shard may begin: its file and line, its number, its first paragraph's number, and the
+    characters before it."""
 
     file: int
+    line: int
     document: int
     paragraph: int
     characters: int
@@ -219,11 +225,13 @@ class FileCorpus:
         self, begin: _Mark | None, end: _Mark | None, counts: Counts
     ) -> Iterator[tuple[int, int, int, int, str]]:
         """(file, document, paragraph, line, text) from document `begin` up to, not including, document `end`."""
-        start = begin.file if begin else 0
-        bases = self._survey.bases[start] if start else (0, 0)
-        document, paragraph = bases[0] - 1, bases[1] - 1
+        start, at = (begin.file, begin.line) if begin else (0, 0)
+        document, paragraph = self._survey.bases[start] if start else (0, 0)
+        if begin and self.files[start].seeks:
+            document, paragraph = begin.document, begin.paragraph
+        document, paragraph = document - 1, paragraph - 1
         for number in range(start, len(self.files)):
-            for first, line, string in self.files[number].paragraphs(self.config, counts):
+            for first, line, string in self.files[number].paragraphs(self.config, counts, at if number == start else 0):
                 document += first
                 paragraph += 1
                 if begin is not None and document < begin.document:
@@ -242,11 +250,11 @@ class FileCorpus:
         bases: list[tuple[int, int]] = []
         characters, block, last = 0, BLOCK, -1
         document = paragraph = -1
-        for file, document, paragraph, _, string in self._paragraphs(None, None, counts):
+        for file, document, paragraph, line, string in self._paragraphs(None, None, counts):
             while len(bases) <= file:
                 bases.append((document, paragraph))
             if document > last and (not marks or characters - marks[-1].characters >= block):
-                marks.append(_Mark(file, document, paragraph, characters))
+                marks.append(_Mark(file, line, document, paragraph, characters))
                 if len(marks) > MOST_BLOCKS:
                     marks, block = marks[::2], 2 * block
             last = document

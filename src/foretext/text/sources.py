@@ -191,9 +191,9 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 TEXT_SUFFIXES = frozenset(
-    {"", ".txt", ".text", ".tokens", ".raw", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".xml"}
+    {".txt", ".text", ".tokens", ".raw", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".xml"}
 )
-"""What is read from a folder (under any compression suffix); "" is for WikiExtractor's wiki_00, wiki_01, …"""
+"""What is read from a folder, under any compression suffix."""
 
 
 def find(sources: Sequence[str | Path]) -> tuple[list[Source], list[str]]:
@@ -203,11 +203,18 @@ def find(sources: Sequence[str | Path]) -> tuple[list[Source], list[str]]:
     refused: list[str] = []
     for source in sources:
         for file in _expand(str(source)):
-            if file.inside and (file.suffix not in TEXT_SUFFIXES or not (file.suffix or file.stem.startswith("wiki_"))):
+            if file.inside and not _is_text(file):
                 refused.append(file.name)
             else:
                 found.setdefault(file.location, file)
     return list(found.values()), refused
+
+
+def _is_text(file: Source) -> bool:
+    """By its name; parts of a Wikipedia dump are called ….xml-p1p41242, WikiExtractor's files wiki_00."""
+    if not file.suffix:
+        return file.stem.startswith("wiki_")
+    return file.suffix in TEXT_SUFFIXES or file.suffix.startswith(".xml-p")
 
 
 def _expand(source: str) -> Iterator[Source]:

@@ -53,8 +53,11 @@ def extracted(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragr
             first = empty = False
 
 
-def dump(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """Articles of a raw dump, one page in memory at a time. Broken XML is a DataError that names the line."""
+def dump(source: Source, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
+    """Articles of a raw dump, one page in memory at a time; a paragraph's "line" is its page's id.
+
+    `start`: the id of the first page wanted (0: all); those before are passed over without reading their markup, which
+    is the slow part. Broken XML is a DataError that names the line."""
     parser: Any = ElementTree.XMLPullParser(["start", "end"])
     root: Any = None
     unwanted: frozenset[str] = frozenset({"file", "image", "category"})
@@ -67,7 +70,11 @@ def dump(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
                 if event == "end" and name == "namespaces":
                     unwanted |= {(one.text or "").lower() for one in element if one.get("key") in ("6", "14")}
                 elif event == "end" and name == "page":
-                    yield from _page(element, unwanted, counts)
+                    parts = {str(part.tag).rpartition("}")[2]: part for part in reversed(list(element.iter()))}
+                    number = int(parts["id"].text or 0) if "id" in parts else 0
+                    start = 0 if number == start else start
+                    if not start:
+                        yield from _page(parts, number, unwanted, counts)
                     root.clear()
         parser.close()
     except ElementTree.ParseError as error:
@@ -79,14 +86,13 @@ def dump(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
         ) from error
 
 
-def _page(page: Any, unwanted: frozenset[str], counts: Counts) -> Iterator[Paragraph]:
-    parts = {str(part.tag).rpartition("}")[2]: part for part in page.iter()}
+def _page(parts: dict[str, Any], number: int, unwanted: frozenset[str], counts: Counts) -> Iterator[Paragraph]:
+    """`parts`: the first element of each name, so that "id" is the page's and not its revision's."""
     space = parts["ns"].text if "ns" in parts else "0"
     if (space or "0").strip() != "0" or "redirect" in parts:
         counts.redirects += 1
         return
     markup = (parts["text"].text or "") if "text" in parts else ""
-    number = int(parts["id"].text or 0) if "id" in parts else 0
     first = True
     for _, _, string in field_paragraphs(running_text(markup, unwanted), number, 0, counts):
         yield first, number, string

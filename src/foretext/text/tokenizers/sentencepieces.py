@@ -9,10 +9,25 @@ from foretext.text.tokenizers.spelling import Unigram, unknown_id
 
 
 def train_unigram(config: TokenizerConfig, words: Sequence[tuple[str, int]], room: int) -> Unigram:
-    """The pieces and log-probabilities that sentencepiece learns from `words` with their counts.
+    """The pieces and log-probabilities that sentencepiece learns from `words` with their counts, at most `room`.
 
-    Words come folded and cut, so sentencepiece's own normalisation is switched off: it would move characters. Its
-    model file is not kept either: pieces and scores are all that encoding needs. One thread, so sums have one order.
+    Its model file is not kept: pieces and scores are all that encoding needs.
+    """
+    import sentencepiece
+
+    learnt = sentencepiece.SentencePieceProcessor(model_proto=learn_model(words, room, config.coverage))
+    entries = [(learnt.id_to_piece(number), learnt.get_score(number)) for number in range(3, learnt.get_piece_size())]
+    entries = sorted(entries, key=lambda entry: (-entry[1], entry[0]))[:room]
+    pieces = [*config.special, *(piece for piece, _ in entries)]
+    scores = [0.0] * len(config.special) + [score for _, score in entries]
+    return Unigram(pieces, scores, len(config.special), unknown_id(config))
+
+
+def learn_model(words: Sequence[tuple[str, int]], room: int, coverage: float) -> bytes:
+    """sentencepiece's model of `words` with their counts: `room` pieces, fewer if there are not so many.
+
+    Words come folded and cut, so its own normalisation is switched off: it would move characters. One thread, so sums
+    have one order and the result is always the same.
     """
     import sentencepiece
 
@@ -27,25 +42,19 @@ def train_unigram(config: TokenizerConfig, words: Sequence[tuple[str, int]], roo
             model_writer=model,
             model_type="unigram",
             input_format="tsv",
-            vocab_size=room + 3,
+            vocab_size=room + 3,  # and its own three: unknown, start, end
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
             hard_vocab_limit=False,
-            character_coverage=config.coverage,
+            character_coverage=coverage,
             normalization_rule_name="identity",
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
-            split_by_whitespace=True,
             split_by_unicode_script=False,
             num_threads=1,
             minloglevel=2,
-            bos_id=1,
-            eos_id=2,
-            unk_id=0,
         )
     except RuntimeError as error:
         raise DataError(f"sentencepiece could not learn a vocabulary: {error}", remedy="give more text") from error
-    learnt = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    entries = [(learnt.id_to_piece(number), learnt.get_score(number)) for number in range(3, learnt.get_piece_size())]
-    entries = sorted(entries, key=lambda entry: (-entry[1], entry[0]))[:room]
-    pieces = [*config.special, *(piece for piece, _ in entries)]
-    scores = [0.0] * len(config.special) + [score for _, score in entries]
-    return Unigram(pieces, scores, len(config.special), unknown_id(config))
+    return model.getvalue()
