@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from foretext.text.tokenizers.merges import learn_merges
 
 
-def slowly(words: list[list[int]], counts: list[int], symbols: list[str], size: int, least: int) -> list[tuple[int, int]]:
+def slowly(
+    words: list[list[int]], counts: list[int], symbols: list[str], size: int, least: int
+) -> list[tuple[int, int]]:
     """Sennrich et al. 2016, algorithm 1, word for word; ties: the pair with the lowest symbol numbers."""
     words, symbols, merges = [list(word) for word in words], list(symbols), []
     while len(symbols) < size:
@@ -43,9 +45,7 @@ def slowly(words: list[list[int]], counts: list[int], symbols: list[str], size: 
     size=st.integers(3, 14),
     least=st.integers(1, 3),
 )
-def test_the_merges_are_those_of_the_definition(
-    entries: list[tuple[list[int], int]], size: int, least: int
-) -> None:
+def test_the_merges_are_those_of_the_definition(entries: list[tuple[list[int], int]], size: int, least: int) -> None:
     words, counts = [word for word, _ in entries], [count for _, count in entries]
     expected = slowly(words, counts, ["a", "b", "c"], size, least)
     symbols = ["a", "b", "c"]

@@ -15,7 +15,9 @@ DOCUMENTS = [
     "我来到北京清华大学。今天天气不错，我们去公园。ABC公司 的员工12人。",
     "Ελληνικά ρούχα και ąćęł żółw Привет, мир — “quoted” … ok",
 ]
-STRINGS = st.text(alphabet="thecasmofrun THECA 北京大学天公ŻóąÉ éρωпри.,!'-$“。，\t\n\u00a0\u3000\u200b\u0301🦄5", max_size=40)
+STRINGS = st.text(
+    alphabet="thecasmofrun THECA 北京大学天公ŻóąÉ éρωпри.,!'-$“。，\t\n\u00a0\u3000\u200b\u0301🦄5", max_size=40
+)
 
 
 @pytest.mark.parametrize("lower", [True, False])
@@ -50,7 +52,9 @@ def test_greedy_longest_match_by_hand() -> None:
 
 def test_the_vocabulary() -> None:
     """Specials, then the alphabet in code point order with both forms, then merges; at most `size` entries."""
-    made = train_tokenizer(TokenizerConfig(size=20, special=("[UNK]", "[MASK]")), strings_corpus(["abab abab ab 中文 。"]))
+    made = train_tokenizer(
+        TokenizerConfig(size=20, special=("[UNK]", "[MASK]")), strings_corpus(["abab abab ab 中文 。"])
+    )
     alphabet = ["a", "##a", "b", "##b", "。", "中", "文"]
     assert list(made.pieces) == ["[UNK]", "[MASK]", *alphabet, "ab", "##ab", "abab"]
     assert made.special == {"[UNK]": 0, "[MASK]": 1}
