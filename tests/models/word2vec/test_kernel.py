@@ -166,7 +166,8 @@ def test_a_block_is_one_gradient_step(n: int, width: int, window: int, shared: i
     tables = [inward.astype(np.float64), outward.astype(np.float64)]
     new = [inward.copy(), outward.copy()]
     loss, pairs, finite = blocks.train_blocks(
-        *new, words, low, high, n, rate, rate, accept, other, 3, shared, window, np.array([5], np.uint64)
+        *new, words, low, high, n, rate, rate, accept, other, 3, shared, window, np.array([5], np.uint64),
+        blocks.scratch(width, window, shared),
     )
     expected_loss, expected_pairs = block_loss(*tables, words, low, high, drawn, ratio)
     assert (pairs, finite) == (expected_pairs, True)
@@ -191,7 +192,7 @@ def test_loss_stays_exact_where_scores_are_clamped() -> None:
     drawn = [pick(accept, other, drawn_state) for _ in range(16)]
     expected, _ = block_loss(inward.astype(float), outward.astype(float), words, low, high, drawn, 5 / 16)
     loss, _, _ = blocks.train_blocks(
-        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, 3, np.array([5], np.uint64)
+        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, 3, np.array([5], np.uint64), blocks.scratch(8, 3, 16)
     )
     assert expected > 100
     assert math.isclose(loss, expected, rel_tol=2e-3)
@@ -211,6 +212,7 @@ def test_a_non_finite_score_stops_before_the_tables(value: float, where: int) ->
         common = (*tables, words, low, high, 60, 0.1, 0.1, accept, other, 3)
         state = np.array([1], np.uint64)
         train = kernel.train_pairs if method == "pairs" else blocks.train_blocks
-        result = train(*common, *(() if method == "pairs" else (16, 3)), state)
+        more = (state,) if method == "pairs" else (16, 3, state, blocks.scratch(10, 3, 16))
+        result = train(*common, *more)
         assert not result[2]
         assert [np.isfinite(table).sum() for table in tables] == before

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from foretext.models.word2vec.kernel import Doubles, Table, Words, inline, jit, negative
 
-CENTRES = 16
+CENTRES = np.int64(16)
 """B: centres a block. More share more loads, and see vectors that are up to so many updates old."""
 _REPEATS = 2
 """A block ends before a word is its centre more often, and is shorter where one word was drawn as negative more often:
 the updates of too many copies of one row, summed, overshoot each other without end on text like a column of zeros."""
+_FIRST = np.int64(0)
+"""A plain 0: a literal one would have every function that takes it compiled twice."""
 _LANE = 16
 """Local rows are padded with zeros to a multiple of this many floats, so that vector loops have no remainder."""
 _LIMIT = np.float32(10.0)
@@ -150,22 +152,17 @@ def _add4(out: Table, row: int, y: Table, k: int, a: Table, i: int, c: int) -> N
         out[row, d] += a0 * y[k, d] + a1 * y[k + 1, d] + a2 * y[k + 2, d] + a3 * y[k + 3, d]
 
 
-@jit
-def _scratch(width: int, window: int, shared: int) -> Any:
-    """Local arrays: centres x and their changes, negatives y, contexts z, dense and band scores, transposes."""
-    lanes = (width + _LANE - 1) // _LANE * _LANE
-    reach = CENTRES + 2 * window + 4
-    band = 2 * window + 4
-    return (
-        np.zeros((2, CENTRES, lanes), np.float32),
-        np.zeros((2, shared, lanes), np.float32),
-        np.zeros((2, reach, lanes), np.float32),
-        np.zeros((CENTRES, shared), np.float32),
-        np.zeros((shared, CENTRES), np.float32),
-        np.zeros((CENTRES, band), np.float32),
-        np.zeros((reach, CENTRES), np.float32),
-        np.zeros((CENTRES, shared), np.float32),
-    )
+def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
+    """Working memory of one thread: centres x, negatives y and contexts z, each with its changes; scores of negatives
+    and of contexts, each with its transpose; weights; drawn negatives; what clamping hid."""
+    lanes = -(-width // _LANE) * _LANE
+    reach, band = int(CENTRES) + 2 * window + 4, 2 * window + 4
+    shapes = [
+        (2, CENTRES, lanes), (2, shared, lanes), (2, reach, lanes), (CENTRES, shared), (shared, CENTRES),
+        (CENTRES, band), (reach, CENTRES), (CENTRES, shared),
+    ]  # fmt: skip
+    arrays = [np.zeros(shape, np.float32) for shape in shapes]
+    return *arrays, np.zeros(shared, np.int32), np.zeros(CENTRES, np.float64)
 
 
 @jit
@@ -290,28 +287,26 @@ def _changes(xs: Any, ys: Any, zs: Any, dense: Table, dense_across: Table, band:
 @jit
 def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
                  last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-                 state: NDArray[np.uint64]) -> Any:
+                 state: NDArray[np.uint64], memory: Any) -> Any:
     """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
-    of 8. `window`: the widest reach in the plan."""
-    xs, ys, zs, dense, dense_across, band, band_across, weights = _scratch(inward.shape[1], window, shared)
-    hidden = np.zeros(CENTRES, np.float64)
-    drawn = np.empty(shared, np.int32)
+    of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
+    xs, ys, zs, dense, dense_across, band, band_across, weights, drawn, hidden = memory
     ratio = np.float32(negatives) / np.float32(shared)
     loss, pairs = 0.0, 0
-    p = 0
+    p = _FIRST
     while p < n:
         for k in range(shared):
             drawn[k] = negative(accept, other, state)
         m = _centres(words, p, n, drawn)
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
-        begin, end = low[p], high[p]
+        begin, end = np.int64(low[p]), np.int64(high[p])
         for i in range(1, m):
-            begin, end = min(begin, low[p + i]), max(end, high[p + i])
+            begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
         top, bottom = begin - p + window, end - p + window
         xs[0, m:] = _ZERO
-        _gather(inward, words, p, m, xs[0], 0)
+        _gather(inward, words, p, m, xs[0], _FIRST)
         _gather(outward, words, begin, end - begin, zs[0], top)
-        _gather(outward, drawn, 0, shared, ys[0], 0)
+        _gather(outward, drawn, _FIRST, shared, ys[0], _FIRST)
         gained, count, fine = _positives(xs[0], zs[0], band, band_across, low, high, p, m, window, rate, hidden)
         spent, also = _negatives(xs[0], ys[0], dense, dense_across, weights, drawn, words, low, high, p, m, ratio,
                                  rate, hidden)
@@ -320,8 +315,8 @@ def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: 
         loss += gained + spent
         pairs += count
         _changes(xs, ys, zs, dense, dense_across, band, band_across, low, high, p, m, window, top, bottom)
-        _scatter(inward, words, p, m, xs[1], 0)
+        _scatter(inward, words, p, m, xs[1], _FIRST)
         _scatter(outward, words, begin, end - begin, zs[1], top)
-        _scatter(outward, drawn, 0, shared, ys[1], 0)
+        _scatter(outward, drawn, _FIRST, shared, ys[1], _FIRST)
         p += m
     return loss, pairs, True

@@ -30,12 +30,25 @@ _LOW32 = np.uint64(0xFFFFFFFF)
 _UNIT24 = np.float32(1.0 / (1 << 24))
 
 
+def _compiled(function: Any, **options: Any) -> Any:
+    """`function` compiled at its first call, and kept on disk for the next process where any folder can be written.
+
+    The file on disk is renewed when the function's own module changes, not when one that it calls into does."""
+    settings = {"nogil": True, "fastmath": _FINITE, "error_model": "numpy", **options}
+    try:
+        return numba.njit(cache=True, **settings)(function)
+    except RuntimeError:  # neither the package's folder nor a user's cache folder can be written
+        return numba.njit(**settings)(function)
+
+
 def jit(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True, fastmath=_FINITE, error_model="numpy")(function)
+    """A kernel or a part of one."""
+    return _compiled(function)
 
 
 def inline(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True, fastmath=_FINITE, error_model="numpy", inline="always")(function)
+    """A part that must be visible to the loop around it, so that the loop becomes vector instructions."""
+    return _compiled(function, inline="always")
 
 
 @jit
@@ -48,15 +61,20 @@ def draw(state: NDArray[np.uint64]) -> Any:
     return z ^ (z >> _S31)
 
 
+def alias_table(weights: Doubles) -> tuple[Table, Words]:
+    """The alias table of `weights` [V] ≥ 0 with a positive sum (Vose 1991): accept [V] in [0,1], other [V]. A draw is
+    i uniform, then i with probability accept[i], else other[i]."""
+    size = len(weights)
+    accept, other = np.ones(size, np.float32), np.arange(size, dtype=np.int32)
+    _pair_up(weights * (size / weights.sum()), np.empty(size, np.int64), accept, other)
+    return accept, other
+
+
 @jit
-def alias_table(weights: Doubles) -> Any:
-    """Vose's alias table of `weights` [V] ≥ 0 with a positive sum: (accept [V] in [0,1], other [V]); a draw is i
-    uniform, then i with probability accept[i], else other[i]."""
-    size = weights.shape[0]
-    accept = np.ones(size, np.float32)
-    other = np.arange(size).astype(np.int32)
-    scaled = weights * (size / weights.sum())
-    order = np.empty(size, np.int64)
+def _pair_up(scaled: Doubles, order: NDArray[np.int64], accept: Table, other: Words) -> None:
+    """Vose's algorithm: each entry below the mean is filled up by one above it. `scaled` [V] has mean 1 and is used
+    up; `order` [V] is working memory, entries below 1 from the left, the others from the right."""
+    size = scaled.shape[0]
     small, large = 0, size
     for i in range(size):
         if scaled[i] < 1.0:
@@ -75,7 +93,6 @@ def alias_table(weights: Doubles) -> Any:
             order[small] = high
             small += 1
             large += 1
-    return accept, other
 
 
 @jit

@@ -202,7 +202,9 @@ class SkipGram:
         if config.method == "pairs":
             loss, pairs, finite = kernel.train_pairs(*common, config.negatives, state)
         else:
-            loss, pairs, finite = blocks.train_blocks(*common, config.negatives, config.shared, config.window, state)
+            memory = blocks.scratch(config.width, config.window, config.shared)
+            numbers = (config.negatives, config.shared, config.window)
+            loss, pairs, finite = blocks.train_blocks(*common, *numbers, state, memory)
         return float(loss), int(pairs), bool(finite)
 
     def _held_out_pairs(self) -> Pairs:
