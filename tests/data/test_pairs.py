@@ -64,7 +64,7 @@ def test_unused_sentences_go_back() -> None:
 
 
 def test_one_document_is_refused_with_a_cure() -> None:
-    with pytest.raises(DataError, match=r"at least two documents with text, found 1.*packed"):
+    with pytest.raises(DataError, match=r"at least two documents with text to train on, found 1.*packed"):
         pairs(MiniStore([[[5, 6], [7]], [[], []]]))
 
 

@@ -14,6 +14,7 @@ from foretext.errors import DataError, UsageError
 from foretext.types import Template
 from miniature import BERT, SPECIAL, MiniStore, random_store
 
+LAST = Template(between="[MASK]", end="[SEP]", summary="end")
 KINDS = ("pairs", "packed", "single")
 
 
@@ -76,9 +77,9 @@ def test_packed_rows_are_full() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("template", [BERT, Template(), Template(start="[CLS]", summary="start", segments=True)])
+@pytest.mark.parametrize("template", [BERT, Template(), Template(start="[CLS]", summary="start", segments=True), LAST])
 def test_take_lays_out_what_the_plan_says(kind: str, template: Template) -> None:
-    if kind == "pairs" and not template.segments:
+    if kind == "pairs" and not (template.segments or template.between):
         with pytest.raises(DataError, match="packed"):
             make_windows(WindowsConfig(kind="pairs"), template)
         return
@@ -98,7 +99,7 @@ def test_take_lays_out_what_the_plan_says(kind: str, template: Template) -> None
         for s in range(plan.rows[row], plan.rows[row + 1]):
             a, n, b, m = plan.runs[s].tolist()
             start = [SPECIAL["[CLS]"]] if template.start else []
-            middle = [SPECIAL["[SEP]"]] if template.between and kind == "pairs" else []
+            middle = [SPECIAL[template.between]] if template.between and kind == "pairs" else []
             end = [SPECIAL["[SEP]"]] if template.end else []
             tokens = [*start, *store.ids[a : a + n], *middle, *store.ids[b : b + m], *end]
             stop = at + len(tokens)
@@ -126,6 +127,8 @@ def test_take_lays_out_what_the_plan_says(kind: str, template: Template) -> None
         assert view.segment is None
     if template.summary == "start":
         np.testing.assert_array_equal(view.summary, [r * view.ids.shape[1] + a for r, a, _ in bounds])
+    if template.summary == "end":
+        np.testing.assert_array_equal(view.summary, [r * view.ids.shape[1] + b - 1 for r, _, b in bounds])
     if kind == "pairs":
         np.testing.assert_array_equal(batch.targets["next_sentence"].gold, plan.random)
 

@@ -50,8 +50,8 @@ def refuse_one_document(pool: Ints) -> None:
     found = len(np.unique(pool[:, 2]))
     if found < 2:
         raise DataError(
-            f"next-sentence pairs need at least two documents with text, found {found}",
-            remedy="say where documents end (a blank line between them, or one file each; see `documents`), "
+            f"next-sentence pairs need at least two documents with text to train on, found {found}",
+            remedy='give one file a document, or say where documents end (documents = "blank": at blank lines), '
             'or train without pairs: windows.kind = "packed" and no next_sentence objective',
         )
 
