@@ -91,10 +91,12 @@ def gradient(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> "Grad
     """The gradient stepper over the recipe's objectives; one data source a phase where phases read other windows."""
     import torch
 
+    from foretext.training.allocator import keep_large_buffers
     from foretext.training.gradient import Gradient
     from foretext.training.phases import PhasedBatches
 
     torch.set_num_threads(job.processors)
+    keep_large_buffers()
     recipe = job.recipe
     model = _model(job, watch, fresh)
     sources = _batches(job)
