@@ -102,6 +102,7 @@ def _page(parts: dict[str, Any], number: int, unwanted: frozenset[str], counts: 
 
 _DROPPED_TAGS = frozenset({"ref", "references", "table", "gallery", "math", "timeline", "imagemap", "syntaxhighlight",
                            "source", "score", "hiero", "chem", "code", "pre", "style"})  # fmt: skip
+_REFERENCE = re.compile(r"<!--.*?-->|<ref\b[^<>]*/>|<ref\b[^<>]*>.*?</ref\s*>", re.DOTALL | re.IGNORECASE)
 _LEFT = re.compile(
     r"^[ \t]*(?:\{\||\|[-}+]?|!).*$|__[A-Z]+__|\[\[|\]\]|'{2,}|<[^>\n]{0,200}>|^thumb\|.*$", re.MULTILINE
 )
@@ -114,23 +115,30 @@ def running_text(markup: str, unwanted: frozenset[str] = frozenset({"file", "ima
     """Wiki markup to plain paragraphs, one a line: no templates, tables, references, headings, lists, pictures or
     categories. `unwanted`: lower-case link prefixes whose links vanish whole."""
     import mwparserfromhell
-    from mwparserfromhell.nodes import Heading, Tag, Template, Wikilink
 
-    code = mwparserfromhell.parse(_without_tables(markup), skip_style_tags=True)
-    for node in list(code.nodes):
-        drop = isinstance(node, Template | Heading)
-        if isinstance(node, Tag):
-            drop = str(node.tag).strip().lower() in _DROPPED_TAGS
-        elif isinstance(node, Wikilink):
-            prefix, colon, _ = str(node.title).strip().partition(":")
-            drop = bool(colon) and prefix.strip().lower() in unwanted
-        if isinstance(node, Tag) and node.wiki_markup and str(node.tag) in ("li", "dt", "dd"):
-            code.replace(node, _LIST)
-        elif drop:
-            code.remove(node)
-    text = code.strip_code(normalize=True, collapse=True, keep_template_params=False)
+    code = mwparserfromhell.parse(_without_tables(_REFERENCE.sub("", markup)), skip_style_tags=True)
+    text = "".join(_visible(node, unwanted) for node in code.nodes)
     rows = (_BRACKETS.sub("", _LEFT.sub("", row)).strip() for row in text.split("\n"))
     return "\n".join(row for row in rows if row and row[0] not in "*#:;" + _LIST)
+
+
+def _visible(node: Any, unwanted: frozenset[str]) -> str:
+    """What a reader sees of one top-level node, headings left out. (Wikicode.strip_code would do, but to take nodes out
+    before it is quadratic in the length of the article.)"""
+    kind = type(node).__name__
+    if kind in ("Template", "Heading"):
+        return ""
+    if kind == "Tag":
+        tag = str(node.tag).strip().lower()
+        if tag in _DROPPED_TAGS:
+            return ""
+        if node.wiki_markup and tag in ("li", "dt", "dd"):
+            return _LIST
+    elif kind == "Wikilink":
+        prefix, colon, _ = str(node.title).strip().partition(":")
+        if colon and prefix.strip().lower() in unwanted:
+            return ""
+    return str(node.__strip__(normalize=True, collapse=True, keep_template_params=False) or "")
 
 
 def _without_tables(markup: str) -> str:

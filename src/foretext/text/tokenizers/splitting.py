@@ -10,8 +10,8 @@ from functools import cache
 from typing import NamedTuple
 
 from foretext.text.sentences import HAN
-from foretext.text.tokenizers.characters import MARKS, Folding, align, is_punctuation
 from foretext.text.tokenizers.config import TokenizerConfig
+from foretext.text.tokenizers.folding import MARKS, Folding, align, is_punctuation
 from foretext.text.words import word_spans
 
 SPACE = "▁"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from foretext.errors import DataError, UsageError
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.merges import learn_merges
-from foretext.text.tokenizers.sentencepieces import train_unigram
 from foretext.text.tokenizers.spelling import (
     BytePairs,
     Spelling,
@@ -15,6 +14,7 @@ from foretext.text.tokenizers.spelling import (
     byte_letters,
     unknown_id,
 )
+from foretext.text.tokenizers.unigram import train_unigram
 
 MOST_LEARNT = 300_000
 """Words the merges are learnt from, the most frequent first: the rest are rare and change no merge that matters."""
