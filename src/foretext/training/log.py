@@ -11,6 +11,7 @@ from typing import IO
 
 import msgspec
 
+from foretext.errors import ResourceError
 from foretext.types import JSON, Report
 
 LINES = 1000
@@ -89,8 +90,11 @@ class Log:
 
     def _write(self, line: JSON) -> None:
         assert self._handle is not None, "open the log first"
-        self._handle.write(msgspec.json.encode(line) + b"\n")
-        self._handle.flush()
+        try:
+            self._handle.write(msgspec.json.encode(line) + b"\n")
+            self._handle.flush()
+        except OSError as error:
+            raise ResourceError(f"cannot write: {error.strerror or error}", file=self._file, remedy="free some disk space") from error
 
 
 def _step_of(line: bytes) -> int:

@@ -10,11 +10,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from foretext.errors import ArtefactError, DivergedError, Preempted
@@ -24,7 +25,7 @@ from foretext.training.alarms import Alarms
 from foretext.training.config import Limits
 from foretext.training.log import Log
 from foretext.training.progress import Watch
-from foretext.types import JSON, Arrays, State, Stepper
+from foretext.types import Arrays, State, Stepper
 
 
 class NonFiniteStep(DivergedError):
@@ -116,45 +117,58 @@ def _listening() -> Iterator[_Signals]:
 # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(slots=True, kw_only=True)
+class _Standing:
+    """Where a run stands: all that a checkpoint must know of the shell itself.
+
+    `evaluated`: the step last looked at; `worse`: looks in a row without a better loss; `best_saved`: the best step
+    whose checkpoint was kept; `seconds`, `saving`: of the whole run, and of that in checkpoints.
+    """
+
+    step: int = 0
+    evaluated: int = 0
+    losses: dict[str, float | None] = field(default_factory=dict)
+    best_loss: float | None = None
+    best_step: int = 0
+    best_losses: dict[str, float | None] = field(default_factory=dict)
+    best_saved: int | None = None
+    worse: int = 0
+    early: bool = False
+    seconds: float = 0.0
+    saving: float = 0.0
+
+
 class _Shell:
     def __init__(
         self, stepper: Stepper, folder: Path, limits: Limits, watch: Watch, signals: _Signals, unigram: float | None
     ) -> None:
         self.stepper, self.folder, self.limits, self.watch, self.signals = stepper, folder, limits, watch, signals
-        self.log = Log(folder / "log.jsonl", stepper.total)
-        self.alarms = Alarms(unigram)
-        self.checkpoints = folder / "checkpoints"
         self.total = stepper.total
         self.looks = evaluation_steps(limits, stepper.total)
-        self.step = 0
-        self.evaluated = 0
-        self.losses: dict[str, float] = {}
-        self.best_loss, self.best_step, self.best_losses = math.inf, 0, dict[str, float]()
-        self.best_saved: int | None = None
+        self.checkpoints = folder / "checkpoints"
+        self.log = Log(folder / "log.jsonl", stepper.total)
+        self.alarms = Alarms(unigram)
+        self.at = _Standing()
         self.best_state: State | None = None
-        self.worse = 0
-        self.early = False
-        self.before = 0.0
-        self.saving = 0.0
-        self.saved: tuple[int, int] | None = None
+        self.saved: tuple[int, int] | None = None  # (step, evaluated) of the newest checkpoint
         self.save_now = False
         self.began = self.saved_at = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        return self.before + time.monotonic() - self.began
+        return self.at.seconds + time.monotonic() - self.began
 
     def run(self) -> Ending:
         self._resume()
-        self.watch.begin(total=self.total, step=self.step, tokens=self.log.tokens, unigram=self.alarms.unigram)
+        self.watch.begin(total=self.total, step=self.at.step, tokens=self.log.tokens, unigram=self.alarms.unigram)
         while True:
-            if self.step in self.looks and self.evaluated < self.step:
+            if self.at.step in self.looks and self.at.evaluated < self.at.step:
                 self._evaluate()
             if self._save_due():
                 self._save()
             if self.signals.asked:
                 self._preempt()
-            if self.early or self.step >= self.total:
+            if self.at.early or self.at.step >= self.total:
                 break
             self._advance()
         self._save()
@@ -167,10 +181,10 @@ class _Shell:
             report = self.stepper.step()
         except DivergedError as error:
             raise self._diverged(error) from error
-        self.step += 1
-        self.log.report(self.step, self.seconds, report)
-        self.watch.report(self.step, report)
-        for text in self.alarms.report(self.step, report):
+        self.at.step += 1
+        self.log.report(self.at.step, self.seconds, report)
+        self.watch.report(self.at.step, report)
+        for text in self.alarms.report(self.at.step, report):
             self.watch.alarm(text)
 
     def _evaluate(self) -> None:
@@ -179,19 +193,20 @@ class _Shell:
                 losses = dict(self.stepper.evaluate())
         except _Interrupted:
             return
-        self.evaluated, self.losses = self.step, losses
+        at = self.at
+        at.evaluated, at.losses = at.step, {**losses}
         if not losses:
             return  # nothing is held out
         loss = losses.get("loss", math.nan)
-        if loss < self.best_loss:
-            self.best_loss, self.best_step, self.best_losses, self.worse = loss, self.step, losses, 0
+        if loss < (math.inf if at.best_loss is None else at.best_loss):
+            at.best_loss, at.best_step, at.best_losses, at.worse = loss, at.step, {**losses}, 0
             self._keep_best()
         else:
-            self.worse += 1
-            self.early = self.limits.patience is not None and self.worse >= self.limits.patience
-        self.log.evaluated(self.step, self.seconds, losses)
-        self.watch.evaluated(self.step, losses)
-        for text in self.alarms.evaluated(self.step, self.step / self.total, losses):
+            at.worse += 1
+            at.early = self.limits.patience is not None and at.worse >= self.limits.patience
+        self.log.evaluated(at.step, self.seconds, losses)
+        self.watch.evaluated(at.step, losses)
+        for text in self.alarms.evaluated(at.step, at.step / self.total, losses):
             self.watch.alarm(text)
 
     def _keep_best(self) -> None:
@@ -200,50 +215,32 @@ class _Shell:
         else:
             needed = self.limits.choose == "best" or self.limits.patience is not None
             # Else the best is kept where that is nearly free.
-            self.save_now = needed or self.saving <= 0.02 * self.seconds
+            self.save_now = needed or self.at.saving <= 0.02 * self.seconds
 
     # ── saving and resuming ──
 
     def _save_due(self) -> bool:
         every, minutes = self.limits.checkpoint_steps, self.limits.checkpoint_minutes
-        by_steps = every is not None and self.step > 0 and self.step % every == 0
+        by_steps = every is not None and self.at.step > 0 and self.at.step % every == 0
         by_clock = minutes is not None and time.monotonic() - self.saved_at >= 60.0 * minutes
         return self.save_now or by_clock or by_steps
 
     def _save(self) -> None:
-        started = time.monotonic()
-        self.save_now = False
-        if self.saved == (self.step, self.evaluated):
+        at, self.save_now = self.at, False
+        if self.limits.keep == 0 or self.saved == (at.step, at.evaluated):
             return
-        if self.limits.keep > 0:
-            if self.best_step == self.step > 0:
-                self.best_saved = self.step
-            self.log.sync()
-            state = self.stepper.state()
-            whole = State(arrays=state.arrays, cursor=self._cursor(state.cursor))
-            checkpoint.save(whole, self.checkpoints, self.step, keep=self.limits.keep, best=self.best_saved)
-            self.saved = (self.step, self.evaluated)
-        self.saved_at = time.monotonic()
-        self.saving += self.saved_at - started
-
-    def _cursor(self, stepper: JSON) -> JSON:
-        return {
-            "step": self.step,
-            "total": self.total,
-            "evaluated": self.evaluated,
-            "losses": self.losses,
-            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
-            "best_step": self.best_step,
-            "best_losses": self.best_losses,
-            "best_saved": self.best_saved,
-            "worse": self.worse,
-            "early": self.early,
-            "seconds": self.seconds,
-            "saving": self.saving,
-            "log": self.log.state(),
-            "alarms": self.alarms.state(),
-            "stepper": stepper,
-        }
+        started = time.monotonic()
+        if at.best_step == at.step > 0:
+            at.best_saved = at.step
+        self.log.sync()
+        state = self.stepper.state()
+        shell = replace(at, seconds=self.seconds)
+        cursor = {"total": self.total, "shell": msgspec.to_builtins(shell), "log": self.log.state(),
+                  "alarms": self.alarms.state(), "stepper": state.cursor}  # fmt: skip
+        whole = State(arrays=state.arrays, cursor=cursor)
+        checkpoint.save(whole, self.checkpoints, at.step, keep=self.limits.keep, best=at.best_saved)
+        self.saved, self.saved_at = (at.step, at.evaluated), time.monotonic()
+        at.saving += self.saved_at - started
 
     def _resume(self) -> None:
         found = checkpoint.latest(self.checkpoints, self.watch.alarm) if self.limits.keep > 0 else None
@@ -256,24 +253,20 @@ class _Shell:
                     remedy="resume with the same settings, or choose another folder",
                 )
             self.stepper.restore(State(arrays=found.state.arrays, cursor=cursor["stepper"]))
-            self.step, self.evaluated = cursor["step"], cursor["evaluated"]
-            self.saved = (self.step, self.evaluated)
-            self.losses = _floats(cursor["losses"])
-            self.best_loss = math.inf if cursor["best_loss"] is None else cursor["best_loss"]
-            self.best_step, self.best_losses = cursor["best_step"], _floats(cursor["best_losses"])
-            self.best_saved, self.worse, self.early = cursor["best_saved"], cursor["worse"], cursor["early"]
-            self.before, self.saving = cursor["seconds"], cursor["saving"]
+            self.at = msgspec.convert(cursor["shell"], _Standing)
+            self.saved = (self.at.step, self.at.evaluated)
             self.log.restore(cursor["log"])
             self.alarms.restore(cursor["alarms"])
-            self.watch.say(f"resumed after step {self.step} of {self.total}")
-        self.log.open(self.step)
+            self.watch.say(f"resumed after step {self.at.step:,} of {self.total:,}")
+        self.log.open(self.at.step)
 
     def _preempt(self) -> None:
+        where = f"after step {self.at.step:,} of {self.total:,}"
         if self.limits.keep == 0:
-            raise Preempted(f"{self.signals.asked}: stopped after step {self.step} of {self.total}, nothing saved (keep = 0)")
+            raise Preempted(f"{self.signals.asked}: stopped {where}; this run keeps no checkpoints")
         self._save()
         raise Preempted(
-            f"{self.signals.asked}: stopped and saved after step {self.step} of {self.total}",
+            f"{self.signals.asked}: stopped and saved {where}",
             file=self.checkpoints,
             remedy="run the same command with --resume to go on",
         )
@@ -283,30 +276,31 @@ class _Shell:
     def _diverged(self, error: DivergedError) -> DivergedError:
         file = None
         if isinstance(error, NonFiniteStep):
-            file = self.folder / f"diverged-step-{self.step + 1}.npz"
+            file = self.folder / f"diverged-step-{self.at.step + 1}.npz"
             np.savez(file, allow_pickle=False, **dict(error.arrays))
-        saved = f"the checkpoint of step {self.saved[0]} is whole" if self.saved else "there is no checkpoint"
+        saved = f"the checkpoint of step {self.saved[0]:,} is whole" if self.saved else "there is no checkpoint"
         return DivergedError(
-            f"step {self.step + 1}: {error.rule}; the update was not applied, {saved}",
+            f"step {self.at.step + 1:,}: {error.rule}; the update was not applied, {saved}",
             file=file,
             remedy=error.remedy or "start again with a lower rate, a longer warm-up or fp32; the file holds the batch",
         )
 
     def _end(self) -> Ending:
-        losses = self.losses
-        if self.limits.choose == "best" and self.best_step and self.best_step != self.step:
+        at, losses = self.at, self.at.losses
+        if self.limits.choose == "best" and at.best_step and at.best_step != at.step:
             if self.best_state is None:
-                best = checkpoint.read(self.checkpoints, self.best_step).state
+                best = checkpoint.read(self.checkpoints, at.best_step).state
                 self.best_state = State(arrays=best.arrays, cursor=best.cursor["stepper"])
             self.stepper.restore(self.best_state)
-            losses = self.best_losses
+            losses = at.best_losses
         return Ending(
-            steps=self.step,
-            best=self.best_step or None,
-            losses=losses,
+            steps=at.step,
+            best=at.best_step or None,
+            # JSON has no NaN: it comes back as null.
+            losses={name: math.nan if value is None else value for name, value in losses.items()},
             seconds=self.seconds,
             tokens=self.log.tokens,
-            stopped="early" if self.early else "finished",
+            stopped="early" if at.early else "finished",
         )
 
 
@@ -317,7 +311,3 @@ def evaluation_steps(limits: Limits, total: int) -> frozenset[int]:
     looks = min(limits.evaluations, total)
     return frozenset(round(total * (i + 1) / looks) for i in range(looks))
 
-
-def _floats(values: Mapping[str, float | None]) -> dict[str, float]:
-    """JSON has no NaN: it comes back as null."""
-    return {name: math.nan if value is None else value for name, value in values.items()}
