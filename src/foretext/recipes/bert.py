@@ -39,6 +39,7 @@ CITES = {
     "objectives.masked.most": "code: max_predictions_per_seq=20 at 128, and 'around max_seq_length * masked_lm_prob', which is 77 at 512; "
     "15 % of 128 is 19, so one cap of 77 gives the published counts at both lengths",
     "objectives.masked.whole_word": "code: do_whole_word_mask=False",
+    "objectives.masked.slots": "ours: 1, no filling; the code fills every sequence to max_predictions_per_seq with weights of 0",
     "objectives.masked.weight": "paper, appendix A.2: the sum of the two mean likelihoods; code, run_pretraining.py",
     "objectives.next_sentence.weight": "paper, appendix A.2: the sum of the two mean likelihoods; code, run_pretraining.py",
     "optimizer.kind": "code, optimization.py: Adam without bias correction, decay outside the moments; the paper says Adam",
