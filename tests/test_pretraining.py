@@ -1,0 +1,164 @@
+"""Stage one end to end in a miniature world: budgets, resuming to the bit, refusing, going on from a folder."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foretext.bundle import load_pretrained
+from foretext.config import override
+from foretext.errors import ArtefactError, Preempted, UsageError
+from foretext.pretraining import Setting, dry_run, pretrain
+from foretext.recipe import Recipe
+from foretext.recipes import find
+from foretext.text.corpus import strings_corpus
+from foretext.training.config import Limits
+from foretext.training.progress import SilentWatch
+from foretext.types import Report
+
+WORDS = "the a river bank boat water money market price ship sailor trader rises falls moves past under near old new".split()
+ONE = Setting(threads=1, device="cpu")
+
+
+def corpus(seed: int = 0, documents: int = 30):  # type: ignore[no-untyped-def]
+    draw = random.Random(seed)
+    return strings_corpus(
+        ["\n".join(" ".join(draw.choices(WORDS, k=10)) + "." for _ in range(8)) for _ in range(documents)]
+    )
+
+
+def small(name: str = "bert-mini", **values: object) -> Recipe:
+    family = {"layers": 2, "width": 16, "heads": 2, "inner": 32, "positions": 32}
+    base = replace(find(name), phases=find("bert-budget").phases)
+    laid = {
+        "family": family,
+        "tokenizer": {"size": 80},
+        "windows": {"length": 32},
+        "held_out": 0.1,
+        "batch": {"rows": 4, "micro": 2},
+        "schedule": {"warmup_steps": 2},
+        **values,
+    }
+    return override(base, laid)
+
+
+class StopAt(SilentWatch):
+    """Sends this process a signal after a given step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def report(self, step: int, report: Report) -> None:
+        if step == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def same(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[n], b[n]) for n in a)
+
+
+@pytest.mark.parametrize("name", ["bert-mini", "bert-budget", "word2vec"])
+def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path: Path, name: str) -> None:
+    recipe = small(name) if name != "word2vec" else override(find(name), {"family": {"min_count": 1, "width": 8, "block": 300}})
+    limits = Limits(steps=6, evaluations=2)
+    straight = pretrain(recipe, corpus(), tmp_path / "straight", limits=limits, setting=ONE)
+    with pytest.raises(Preempted, match="--resume"):
+        pretrain(recipe, corpus(), tmp_path / "cut", limits=limits, setting=ONE, watch=StopAt(3))
+    assert not (tmp_path / "cut").exists()
+    resumed = pretrain(recipe, corpus(), tmp_path / "cut", limits=limits, setting=ONE, resume=True)
+    assert same(straight.arrays, resumed.arrays)
+    assert straight.provenance.results == resumed.provenance.results
+    assert not (tmp_path / "cut.run").exists()
+    assert resumed.key == straight.key
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    made = pretrain(small("bert-budget"), corpus(documents=60), tmp_path / "m", limits=Limits(steps=40, evaluations=2), setting=ONE)
+    results = made.provenance.results
+    assert results["masked loss"] < results["unigram entropy"] + 0.2
+    curve = (tmp_path / "m" / "training.jsonl").read_text().splitlines()
+    assert len(curve) >= 40
+
+
+def test_a_finished_run_is_a_no_op_to_resume_and_else_refused(tmp_path: Path) -> None:
+    limits = Limits(steps=2, evaluations=1)
+    made = pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
+    before = (tmp_path / "m" / "foretext.json").read_bytes()
+    again = pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE, resume=True)
+    assert same(made.arrays, again.arrays)
+    assert (tmp_path / "m" / "foretext.json").read_bytes() == before
+    with pytest.raises(UsageError, match="exists already"):
+        pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
+
+
+def test_an_unfinished_run_of_other_settings_or_text_is_refused(tmp_path: Path) -> None:
+    limits = Limits(steps=6, evaluations=1)
+    with pytest.raises(Preempted):
+        pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE, watch=StopAt(2))
+    with pytest.raises(UsageError, match="unfinished run"):
+        pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
+    other = small(optimizer={"rate": 0.5})
+    with pytest.raises(ArtefactError, match=r"another recipe.*optimizer\.rate: 0\.0001 → 0\.5"):
+        pretrain(other, corpus(), tmp_path / "m", limits=limits, setting=ONE, resume=True)
+    with pytest.raises(ArtefactError, match="another corpus"):
+        pretrain(small(), corpus(seed=1), tmp_path / "m", limits=limits, setting=ONE, resume=True)
+
+
+def test_going_on_from_a_folder_starts_with_its_weights_and_vocabulary(tmp_path: Path) -> None:
+    first = pretrain(small(), corpus(), tmp_path / "a", limits=Limits(steps=3, evaluations=1), setting=ONE)
+    frozen = small(optimizer={"rate": 1e-30, "decay": 0.0})
+    second = pretrain(frozen, corpus(seed=2), tmp_path / "b", source=first, limits=Limits(steps=1, evaluations=1), setting=ONE)
+    assert second.tokenizer.key == first.tokenizer.key
+    assert second.provenance.source == first.key
+    assert same(first.arrays, second.arrays)
+    wider = small(family={"layers": 2, "width": 32, "heads": 2, "inner": 32, "positions": 32})
+    with pytest.raises(ArtefactError, match="do not fit"):
+        pretrain(wider, corpus(), tmp_path / "c", source=first, limits=Limits(steps=1), setting=ONE)
+
+
+def test_minutes_become_a_fixed_number_of_steps_that_fit(tmp_path: Path) -> None:
+    began = time.monotonic()
+    made = pretrain(small(), corpus(), tmp_path / "m", limits=Limits(minutes=0.1, evaluations=2), setting=ONE)
+    assert made.provenance.steps > 5
+    assert time.monotonic() - began < 40  # six seconds, on a machine that may be busy
+
+
+def test_a_dry_run_counts_what_a_run_would_need(tmp_path: Path) -> None:
+    found = dry_run(small(), corpus(), limits=Limits(steps=10, evaluations=1), setting=ONE)
+    made = pretrain(small(), corpus(), tmp_path / "m", limits=Limits(steps=1, evaluations=1), setting=ONE)
+    assert found["parameters"] == sum(a.size for a in made.arrays.values())
+    assert found["steps"] == 10
+    assert found["vocabulary"] == made.tokenizer.size
+    assert found["disk bytes"] > 4 * found["parameters"]
+
+
+def test_killed_at_random_moments_it_always_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import torch; torch.set_num_threads(1)
+from test_pretraining import *
+pretrain(small(), corpus(), Path(sys.argv[1]), limits=Limits(steps=60, evaluations=3, checkpoint_steps=5), setting=ONE, resume=True)
+"""
+    straight = pretrain(small(), corpus(), tmp_path / "s", limits=Limits(steps=60, evaluations=3), setting=ONE)
+    out, kills, draw = tmp_path / "k", 0, random.Random(3)
+    while not out.exists():
+        process = subprocess.Popen([sys.executable, "-c", code, str(out)], stderr=subprocess.DEVNULL)
+        while not list(tmp_path.glob("k.run/checkpoints/step-*")) and process.poll() is None:
+            time.sleep(0.01)
+        try:
+            process.wait(timeout=draw.uniform(0.0, 0.5) + 1.5 * kills)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert kills >= 1
+    assert same(load_pretrained(out).arrays, straight.arrays)
