@@ -85,15 +85,13 @@ def fill(pretrained: Pretrained, text: str, *, n: int = 5) -> Filled:
 
 
 def _encode(pretrained: Pretrained, text: str, marks: list[Span], mask: int) -> Encoding:
-    """The text with one mask token at each mark; what lies between is encoded as any other text."""
+    """The ids of the text with one mask token at each mark; what lies between is encoded as any other text."""
     cuts = [0, *(edge for mark in marks for edge in mark), len(text)]
     between = pretrained.tokenizer.encode([Text(string=text[a:b]) for a, b in zip(cuts[::2], cuts[1::2], strict=True)])
-    ids, offsets = [], []
-    for number, (encoding, start) in enumerate(zip(between, cuts[::2], strict=True)):
+    ids = []
+    for number, encoding in enumerate(between):
         ids.append(np.asarray(encoding.ids, np.int64))
-        offsets.append(np.asarray(encoding.offsets, np.int64).reshape(-1, 2) + start)
         if number < len(marks):
             ids.append(np.array([mask], np.int64))
-            offsets.append(np.array([marks[number]], np.int64))
     joined = np.concatenate(ids)
-    return Encoding(ids=joined, offsets=np.concatenate(offsets), word=np.arange(len(joined)))
+    return Encoding(ids=joined, offsets=np.zeros((len(joined), 2), np.int64), word=np.arange(len(joined)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foretext.models.word2vec.kernel import Doubles, Table, Words, inline, jit, negative
 
-CENTRES = np.int64(16)
+CENTRES = 16
 """B: centres a block. More share more loads, and see vectors that are up to so many updates old."""
 _REPEATS = 2
 """A block ends before a word is its centre more often, and is shorter where one word was drawn as negative more often:
@@ -156,7 +156,7 @@ def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
     """Working memory of one thread: centres x, negatives y and contexts z, each with its changes; scores of negatives
     and of contexts, each with its transpose; weights; drawn negatives; what clamping hid."""
     lanes = -(-width // _LANE) * _LANE
-    reach, band = int(CENTRES) + 2 * window + 4, 2 * window + 4
+    reach, band = CENTRES + 2 * window + 4, 2 * window + 4
     shapes = [
         (2, CENTRES, lanes), (2, shared, lanes), (2, reach, lanes), (CENTRES, shared), (shared, CENTRES),
         (CENTRES, band), (reach, CENTRES), (CENTRES, shared),
@@ -246,7 +246,7 @@ def _negatives(x: Table, y: Table, dense: Table, across: Table, weights: Table, 
     for i in range(0, CENTRES, 4):
         for k in range(0, dense.shape[1], 4):
             _dots(x, i, y, k, dense, k)
-    finite = _squash(dense, CENTRES, _ONE, hidden)
+    finite = _squash(dense, dense.shape[0], _ONE, hidden)
     loss = 0.0
     for i in range(CENTRES):
         share = ratio * np.float32(high[p + i] - low[p + i] - 1) if i < m else _ZERO
