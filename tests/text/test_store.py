@@ -20,7 +20,7 @@ from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig, train_toke
 from foretext.types import Corpus
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-NOUNS = "cat dog bird fish tree river 北京 大学 天气 公园".split()
+NOUNS = ["cat", "dog", "bird", "fish", "tree", "river", "北京", "大学", "天气", "公园"]
 
 
 def document(number: int, sentences: int) -> str:

@@ -1,6 +1,7 @@
 """The fast merge learner against the definition, slowly."""
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,10 +17,8 @@ def slowly(
     while len(symbols) < size:
         pairs: Counter[tuple[int, int]] = Counter()
         for word, count in zip(words, counts, strict=True):
-            at = 0
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 pairs[pair] += count
-                at += 1
         if not pairs:
             break
         (left, right), count = min(pairs.items(), key=lambda item: (-item[1], item[0]))
@@ -39,7 +38,7 @@ def slowly(
     return merges
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     entries=st.lists(st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=9), st.integers(1, 4)), max_size=8),
     size=st.integers(3, 14),

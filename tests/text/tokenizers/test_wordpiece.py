@@ -21,7 +21,7 @@ STRINGS = st.text(
 
 
 @pytest.mark.parametrize("lower", [True, False])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(string=STRINGS)
 def test_ids_are_those_of_hugging_face(lower: bool, string: str) -> None:
     config = TokenizerConfig(size=200, lowercase=lower, strip_accents=lower, unseen="word")

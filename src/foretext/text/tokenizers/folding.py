@@ -15,20 +15,26 @@ MARKS = "\u0300-\u036f\u3099\u309a" + VARIATION
 class Folding(dict[int, str | None]):
     """A table for `str.translate`, filled as characters are met: code point → its one character, None = dropped."""
 
-    def __init__(self, *, lowercase: bool, strip_accents: bool, keep_invisible: bool = False) -> None:
+    def __init__(
+        self, *, lowercase: bool, strip_accents: bool, keep_invisible: bool = False, reserved: str = ""
+    ) -> None:
         super().__init__()
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.keep_invisible = keep_invisible
+        self.reserved = reserved
+        """A character that pieces use as a sign; in a text it becomes "_"."""
 
     def __missing__(self, code: int) -> str | None:
         self[code] = folded = self._fold(chr(code))
         return folded
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _folding, (self.lowercase, self.strip_accents, self.keep_invisible)
+        return _folding, (self.lowercase, self.strip_accents, self.keep_invisible, self.reserved)
 
     def _fold(self, character: str) -> str | None:
+        if character == self.reserved:
+            return "_"
         kind = unicodedata.category(character)
         if kind in ("Cc", "Cf") and not self.keep_invisible and not character.isspace():
             return None
@@ -45,8 +51,8 @@ class Folding(dict[int, str | None]):
         return character
 
 
-def _folding(lowercase: bool, strip_accents: bool, keep_invisible: bool) -> Folding:
-    return Folding(lowercase=lowercase, strip_accents=strip_accents, keep_invisible=keep_invisible)
+def _folding(lowercase: bool, strip_accents: bool, keep_invisible: bool, reserved: str) -> Folding:
+    return Folding(lowercase=lowercase, strip_accents=strip_accents, keep_invisible=keep_invisible, reserved=reserved)
 
 
 def _is_variation(character: str) -> bool:

@@ -38,8 +38,12 @@ class Splitter:
         self.spaced = config.kind in ("bpe", "unigram")
         """Whether pieces show the white space before them."""
         self.segmented = _segmented(config)
-        bytewise = config.kind == "bpe"
-        self.folding = Folding(lowercase=config.lowercase, strip_accents=config.strip_accents, keep_invisible=bytewise)
+        self.folding = Folding(
+            lowercase=config.lowercase,
+            strip_accents=config.strip_accents,
+            keep_invisible=config.kind == "bpe",
+            reserved=SPACE if config.kind == "unigram" else "",
+        )
         self._pattern = re.compile(_pattern(config))
         self._find: Callable[[str], list[str]] = self._pattern.findall
         self._split = _SPLITS[config.kind]
