@@ -36,6 +36,8 @@ class Finding:
     cure: str = ""
     place: Place | None = None
     count: int = 0
+    others: tuple[Place, ...] = ()
+    """a few more places"""
 
     def as_json(self) -> JSON:
         """The same, for programs."""
@@ -47,11 +49,13 @@ class Finding:
             "rule": self.rule,
             "cure": self.cure,
             "count": self.count,
+            "others": [str(place) for place in self.others],
         }
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
-        return f"{self.severity}: {where}{self.rule}{f'; {self.cure}' if self.cure else ''}"
+        others = f" (then {', '.join(map(str, self.others))})" if self.others else ""
+        return f"{self.severity}: {where}{self.rule}{others}{f'; {self.cure}' if self.cure else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,21 +113,24 @@ def examine(
     for near duplicates too. `closely`: characters after which only one document in ten has its words counted.
     `progress` is called with (documents, characters) so far. Raises UsageError for sources that do not exist.
     """
-    broken: list[Finding] = []
     try:
         opened: Corpus = open_corpus(corpus, config) if isinstance(corpus, Sequence) else corpus
     except DataError as error:
         return _unreadable([_from_error(error)])
-    if isinstance(opened, FileCorpus) and opened.config.encoding_errors == "strict":
-        broken = invalid_files(opened)
-        if broken:
+    broken: list[Finding] = []
+    while True:
+        examination = _Examination(near, closely, progress)
+        try:
+            examination.read(opened)
+            break
+        except DataError as error:
+            if not isinstance(opened, FileCorpus) or opened.config.encoding_errors == "replace":
+                return _unreadable([*broken, _from_error(error)])
+            broken = invalid_files(opened)
+            if not broken:
+                return _unreadable([_from_error(error)])
             opened = FileCorpus(opened.files, replace(opened.config, encoding_errors="replace"), opened.skipped)
-    examination = _Examination(near, closely, progress)
-    try:
-        examination.read(opened)
-        report = opened.report() if isinstance(opened, FileCorpus) else None
-    except DataError as error:
-        return _unreadable([*broken, _from_error(error)])
+    report = opened.report() if isinstance(opened, FileCorpus) else None
     findings = [*broken, *examination.findings(report)]
     order = ("fatal", "warning", "info")
     findings.sort(key=lambda finding: order.index(finding.severity))
@@ -131,7 +138,7 @@ def examine(
 
 
 def _unreadable(findings: list[Finding]) -> Findings:
-    return Findings(figures={}, findings=tuple(findings))
+    return Findings(figures={}, findings=tuple(dict.fromkeys(findings)))
 
 
 def _from_error(error: DataError) -> Finding:
@@ -359,4 +366,5 @@ def _finding(count: int, severity: Severity, rule: str, cure: str, place: Place 
 
 def _seen(sighting: Sighting, severity: Severity, what: str, cure: str) -> Finding | None:
     shown = f", first {sighting.example!r}" if sighting.example else ""
-    return _finding(sighting.count, severity, f"{sighting.count:,} {what}{shown}", cure, sighting.place)
+    found = _finding(sighting.count, severity, f"{sighting.count:,} {what}{shown}", cure, sighting.place)
+    return found and replace(found, others=tuple(sighting.others))

@@ -17,11 +17,12 @@ import msgspec
 from foretext.errors import DataError, ForetextError, UsageError
 from foretext.text.excluding import ExcludingCorpus, excluding
 from foretext.text.layout import Layout, detect
-from foretext.text.normalize import breaks, clean, normalized, without_surrogates
+from foretext.text.normalize import RULES, breaks, clean
 from foretext.text.readers import Counts, Paragraph, plain_text
 from foretext.text.records import Fields, json_fields, json_lines, parquet, parquet_fields, table, table_fields
 from foretext.text.sentences import split_sentences
 from foretext.text.sources import Source, find
+from foretext.text.strings import StringsCorpus, strings_corpus
 from foretext.text.wikipedia import dump, extracted, is_dump, is_extracted
 from foretext.types import JSON, Place, Sentence
 
@@ -37,9 +38,6 @@ __all__ = [
 ]
 
 Format: TypeAlias = Literal["text", "jsonl", "table", "parquet", "wikiextractor", "wikipedia dump"]
-
-RULES = 1
-"""Version of the reading rules; part of every key."""
 
 SAMPLE = 1 << 18
 """Bytes looked at to decide how to read a file."""
@@ -171,6 +169,37 @@ class _Survey:
     marks: tuple[_Mark, ...]
 
 
+class _Surveyor:
+    """Makes the survey while paragraphs go by."""
+
+    def __init__(self, files: int) -> None:
+        self.counts = Counts()
+        self._files, self._block = files, BLOCK
+        self._marks: list[_Mark] = []
+        self._bases: list[tuple[int, int]] = []
+        self._document = self._paragraph = -1
+        self._characters = 0
+
+    def add(self, file: int, document: int, paragraph: int, line: int, string: str) -> None:
+        """The next paragraph."""
+        while len(self._bases) <= file:
+            self._bases.append((document, paragraph))
+        marks = self._marks
+        if document > self._document and (not marks or self._characters - marks[-1].characters >= self._block):
+            marks.append(_Mark(file, line, document, paragraph, self._characters))
+            if len(marks) > MOST_BLOCKS:
+                del marks[1::2]
+                self._block *= 2
+        self._document, self._paragraph = document, paragraph
+        self._characters += len(string)
+
+    def survey(self) -> _Survey:
+        """After the last paragraph."""
+        after = (self._document + 1, self._paragraph + 1)
+        bases = (*self._bases, *[after] * (self._files - len(self._bases)))
+        return _Survey(*after, self._characters, self.counts, bases, tuple(self._marks))
+
+
 class FileCorpus:
     """The corpus in some files (see `types.Corpus`). It may be pickled, also to another process."""
 
@@ -216,10 +245,14 @@ class FileCorpus:
 
     def _sentences(self, begin: _Mark | None, end: _Mark | None) -> Iterator[Sentence]:
         language = self.config.language
-        for file, document, paragraph, line, string in self._paragraphs(begin, end, Counts()):
+        surveyor = None if begin or end or "_survey" in self.__dict__ else _Surveyor(len(self.files))
+        found = self._surveyed(surveyor) if surveyor else self._paragraphs(begin, end, Counts())
+        for file, document, paragraph, line, string in found:
             place = Place(file=self.files[file].source.name, line=line)
             for sentence in split_sentences(string, language):
                 yield Sentence(string=sentence, document=document, paragraph=paragraph, place=place)
+        if surveyor:
+            self.__dict__["_survey"] = surveyor.survey()  # a whole pass has counted all there is
 
     def _paragraphs(
         self, begin: _Mark | None, end: _Mark | None, counts: Counts
@@ -245,23 +278,15 @@ class FileCorpus:
     @cached_property
     def _survey(self) -> _Survey:
         """One pass over everything, without sentences: counts, and where shards may start."""
-        counts = Counts()
-        marks: list[_Mark] = []
-        bases: list[tuple[int, int]] = []
-        characters, block, last = 0, BLOCK, -1
-        document = paragraph = -1
-        for file, document, paragraph, line, string in self._paragraphs(None, None, counts):
-            while len(bases) <= file:
-                bases.append((document, paragraph))
-            if document > last and (not marks or characters - marks[-1].characters >= block):
-                marks.append(_Mark(file, line, document, paragraph, characters))
-                if len(marks) > MOST_BLOCKS:
-                    marks, block = marks[::2], 2 * block
-            last = document
-            characters += len(string)
-        while len(bases) < len(self.files):
-            bases.append((document + 1, paragraph + 1))
-        return _Survey(document + 1, paragraph + 1, characters, counts, tuple(bases), tuple(marks))
+        surveyor = _Surveyor(len(self.files))
+        for _ in self._surveyed(surveyor):
+            pass
+        return surveyor.survey()
+
+    def _surveyed(self, surveyor: "_Surveyor") -> Iterator[tuple[int, int, int, int, str]]:
+        for found in self._paragraphs(None, None, surveyor.counts):
+            surveyor.add(*found)
+            yield found
 
     def report(self) -> Report:
         """How each file is read, and what a whole pass counted (made once, then remembered)."""
@@ -331,43 +356,3 @@ def _look(source: Source, config: CorpusConfig, plain: int, mean: int) -> Corpus
         columns = 0 if config.documents == "line" else layout.columns
         layout = Layout(documents=config.documents, columns=columns, why="as asked")
     return CorpusFile(source=source, format="text", layout=layout)
-
-
-class StringsCorpus:
-    """A corpus in memory: each string is a document, each of its lines a paragraph; blank documents are left out."""
-
-    def __init__(self, documents: Sequence[str], language: Literal["auto", "en", "zh"] = "auto") -> None:
-        self.language = language
-        cleaned = (normalized(without_surrogates(document)) for document in documents)
-        self._documents = [
-            (number, paragraphs)
-            for number, document in enumerate(cleaned, 1)
-            if (paragraphs := [line.strip() for line in document.split("\n") if line.strip()])
-        ]
-        if not self._documents:
-            raise DataError("expected text, found only white space or nothing", remedy="give documents with text")
-
-    @cached_property
-    def key(self) -> str:
-        """Fingerprint of the texts and the language."""
-        return hashlib.blake2b(
-            msgspec.json.encode([RULES, self.language, [paragraphs for _, paragraphs in self._documents]]),
-            digest_size=16,
-        ).hexdigest()
-
-    def sentences(self, shard: int = 0, of: int = 1) -> Iterator[Sentence]:
-        """Sentences in order; `Place.line` is the document's number from 1."""
-        assert 0 <= shard < of, (shard, of)
-        first, last = (len(self._documents) * at // of for at in (shard, shard + 1))
-        paragraph = sum(len(paragraphs) for _, paragraphs in self._documents[:first])
-        for document, (number, paragraphs) in enumerate(self._documents[first:last], first):
-            place = Place(file="document", line=number)
-            for string in paragraphs:
-                for sentence in split_sentences(string, self.language):
-                    yield Sentence(string=sentence, document=document, paragraph=paragraph, place=place)
-                paragraph += 1
-
-
-def strings_corpus(documents: Sequence[str], *, language: Literal["auto", "en", "zh"] = "auto") -> StringsCorpus:
-    """A corpus of strings in memory, for tests and for Python callers."""
-    return StringsCorpus(documents, language)

@@ -14,6 +14,9 @@ from foretext.types import Place, Sentence
 MOST_WORDS = 2_000_000
 """Different words held; beyond, those seen once so far are dropped and the figures are called approximate."""
 
+MOST_PLACES = 4
+"""Places named beside the first."""
+
 LONGEST_SENTENCE = 2000
 """Characters. Longer "sentences" mean text without sentence ends."""
 
@@ -41,11 +44,15 @@ class Sighting:
     count: int = 0
     place: Place | None = None
     example: str = ""
+    others: list[Place] = field(default_factory=list)
+    """the next places, up to `MOST_PLACES`"""
 
     def add(self, place: Place, example: str, count: int = 1) -> None:
         """Seen `count` times more, at `place`."""
         if not self.count:
             self.place, self.example = place, example
+        elif len(self.others) < MOST_PLACES and place != self.place and place not in self.others:
+            self.others.append(place)
         self.count += count
 
 

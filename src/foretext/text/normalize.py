@@ -15,6 +15,9 @@ In files of records (JSON lines, tables) rule 4 is applied to the field, not to 
 import re
 from collections.abc import Iterable, Iterator
 
+RULES = 1
+"""Version of these rules and of all reading rules; part of every corpus key."""
+
 _DROPPED = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff]+")
 _BREAKS = re.compile("[\x0b\x0c\x85\u2028\u2029]")
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -7,6 +7,7 @@ and eight give the same bytes.
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ def worker_count(corpus: Corpus, workers: int | None) -> int:
     """`workers` as asked for (0 = this process); None: one a core for a corpus of 20 MiB or more, else this process."""
     if workers is not None:
         return workers
+    if multiprocessing.current_process().daemon:
+        return 0  # it may not have children
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if corpus_size(corpus) < SMALL or cores < 2 else cores
 
@@ -100,20 +103,31 @@ def _in_processes(
     workers: int,
     progress: Progress | None,
 ) -> Iterator[Result]:
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    others = set(multiprocessing.active_children())
+    # Ctrl-C reaches every process of the terminal: this one answers for all of them.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    finished = False
     try:
         with _no_main():
             futures = [pool.submit(work, corpus, shard, of, *arguments) for shard in range(of)]
         waiting: set[Future[Result]] = set(futures)
-        for future in futures:
-            while not future.done():
+        for shard in range(of):
+            while not futures[shard].done():
                 _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 if progress:
                     progress(of - len(waiting), of)
-            yield future.result()
-            # A result may be large: let it go once it is used.
-            futures[futures.index(future)] = Future()
+            yield futures[shard].result()
+            futures[shard] = Future()  # a result may be large: let it go once it is used
+        finished = True
     finally:
+        if not finished:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
         pool.shutdown(cancel_futures=True)
 
 
