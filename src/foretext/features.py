@@ -22,7 +22,7 @@ from foretext.errors import ForetextError, ResourceError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_arrays, sealing, write_arrays
 from foretext.heads.classify import ClassifyHeadConfig, Shape, layers_read, pooled_layers, pooled_width
 from foretext.layers.ragged import tensor
-from foretext.types import Encoder, Floats, TokenBatch, TokenVectors
+from foretext.types import Encoder, Floats, Ints, TokenBatch, TokenVectors
 
 KIND = "features"
 Sees = Literal["self", "left", "left|right", "both"]
@@ -76,6 +76,10 @@ class Remembered(nn.Module):
         self._is_summary = is_summary
         self.widths = (features.shape[2],) * features.shape[1]
 
+    def features(self, windows: Ints) -> Floats:
+        """The vectors of these windows, [n,L,P]."""
+        return self._features_LSP[:, torch.from_numpy(windows)].transpose(0, 1).cpu().numpy()
+
     @property
     def table(self) -> Any:
         """None: there are no tokens here."""
@@ -116,25 +120,31 @@ def encode(
     config: ClassifyHeadConfig,
     *,
     most_tokens: int,
+    windows: Ints | None = None,
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> Floats:
-    """Each window's pooled layers, fp32 [S,L,P]; windows of like length are read together, so little is padding."""
+    """Pooled layers of the given windows (None: all S), fp32 [S,L,P]; like lengths are read together, so that little is
+    padding."""
     assert isinstance(encoder, nn.Module)
     encoder.eval()
     encoder.to(device)
     single = _each_window_alone(prepared)
     parts: list[Tensor] = []
     order: list[np.ndarray[Any, Any]] = []
-    for windows in single.by_length(most_tokens):
-        view = view_to_torch(single.batch(windows, one_row=encoder.sees == "self"), device)
+    wanted = np.arange(len(single)) if windows is None else windows
+    longest_first = wanted[np.argsort(-single.lengths[wanted], kind="stable")]
+    for group in single.groups(longest_first, most_tokens):
+        view = view_to_torch(single.batch(group, one_row=encoder.sees == "self"), device)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
             layers = pooled_layers(encoder(view), config)
         parts.append(torch.stack([layer.float() for layer in layers], dim=1).cpu())
-        order.append(windows)
+        order.append(group)
     flat = torch.cat(parts).numpy()
-    features = np.empty_like(flat)
-    features[np.concatenate(order)] = flat
+    place = np.empty(len(single), np.int64)
+    place[wanted] = np.arange(len(wanted))
+    features: Floats = np.empty_like(flat)
+    features[place[np.concatenate(order)]] = flat
     return features
 
 

@@ -41,7 +41,8 @@ class StrategyConfig:
     """"gradual": the head alone first, then one more group from the top at a time (Howard & Ruder 2018, section 3.3),
     over the first half of the run."""
     pool: Literal["auto", "summary", "mean", "max", "concat"] = "auto"
-    """How a text becomes one vector; "auto": the family's summary for finetune where it has one, else the mean."""
+    """How a text becomes one vector; "auto": for finetune the family's summary where an objective trained it (BERT's
+    pooler with next-sentence prediction), else the mean over tokens."""
     layers: Literal["auto", "last", "mix"] | int = "auto"
     """Which layers the head reads; "auto": a learned mix of all for features and frozen, the last for finetune."""
     dropout: float = 0.1
@@ -95,7 +96,8 @@ _RANGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What an encoder offers a strategy: the width of each layer, whether it has a summary, its groups bottom to top."""
+    """What an encoder offers a strategy: the width of each layer, whether it has a summary that pretraining taught
+    anything, its groups bottom to top."""
 
     widths: tuple[int, ...]
     summary: bool
@@ -125,10 +127,10 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
     """Fill in every default for these encoders and so many training examples."""
     tuned = config.how == "finetune"
     pool, layers = _reads(config, offers)
-    # Vectors of unlike families differ in scale by orders of magnitude; a summary is a tanh and lies in ±1 already.
+    # Token vectors of unlike families differ in scale by orders of magnitude; a summary is read as it was trained.
     normalize = pool != "summary"
     rate, head_rate = _rates(config, offers)
-    epochs, least = (10.0, 300) if tuned else (30.0, 500)
+    epochs, least = 10.0, 300
     per_epoch = math.ceil(examples / config.batch)
     wanted = round((config.epochs or epochs) * examples / config.batch)
     steps = config.steps or max(wanted, per_epoch, config.least_steps if config.least_steps is not None else least)
@@ -174,12 +176,12 @@ def _rates(config: StrategyConfig, offers: Mapping[str, Offer]) -> tuple[float, 
     Fine-tuning: 5e-5 is BERT's own upper choice at width 768 (Devlin et al. 2019, appendix A.3); smaller models want
     more, about inversely to their width (the published miniatures were tuned up to 3e-4 at widths from 128), so
     0.04 / width, at most 5e-4. A table of static vectors has no layers to upset and gets 3e-3. A new head reading
-    vectors brought to variance 1 learns at 3e-3.
+    vectors of length √P learns at 5e-3.
     """
     width = max(offer.widths[-1] for offer in offers.values())
     contextual = any(offer.contextual for offer in offers.values())
     rate = config.rate or (min(5e-4, 0.04 / width) if contextual else 3e-3)
-    default = 3e-3 if config.how != "finetune" or not contextual else max(rate, 1e-3)
+    default = 5e-3 if config.how != "finetune" or not contextual else max(rate, 1e-3)
     return rate, config.head_rate or default
 
 

@@ -70,11 +70,6 @@ class Prepared:
             origin=Origin(example=np.repeat(np.arange(len(examples)), counts)),
         )
 
-    def by_length(self, most_tokens: int) -> Iterator[Ints]:
-        """All examples, longest first, in groups of at most `most_tokens` tokens (or one example)."""
-        order = np.argsort(-self.example_tokens, kind="stable")
-        yield from self.groups(order, most_tokens)
-
     def groups(self, examples: Ints, most_tokens: int) -> Iterator[Ints]:
         """These examples in their order, cut into groups of at most `most_tokens` tokens (or one example)."""
         begin, total = 0, 0
@@ -122,3 +117,48 @@ def prepared(rendered: Sequence[Sequence[Rendered]], *, segments: bool, summary:
         pad=pad,
         tally=tally(rendered),
     )
+
+
+def replaced(whole: Prepared, where: Ints, others: Prepared) -> Prepared:
+    """`whole`, its examples `where` (ascending) replaced by `others`, in order."""
+    stay = np.setdiff1d(np.arange(len(whole)), where)
+    counts = np.zeros(len(whole), np.int64)
+    counts[stay] = np.diff(whole.sequences)[stay]
+    counts[where] = np.diff(others.sequences)
+    sequences = offsets(counts)
+    old, new = spread(whole.sequences[stay], counts[stay]), np.arange(len(others.lengths))
+    to_old, to_new = spread(sequences[stay], counts[stay]), spread(sequences[where], counts[where])
+
+    def per_sequence(a: Ints, b: Ints) -> Ints:
+        merged = np.empty(int(sequences[-1]), np.int64)
+        merged[to_old], merged[to_new] = a[old], b[new]
+        return merged
+
+    lengths = per_sequence(whole.lengths, others.lengths)
+    first = offsets(lengths)
+
+    def per_token(a: Ints, b: Ints) -> Ints:
+        merged = np.empty(int(first[-1]), a.dtype)
+        merged[spread(first[to_old], lengths[to_old])] = a[spread(whole.first[old], lengths[to_old])]
+        merged[spread(first[to_new], lengths[to_new])] = b
+        return merged
+
+    assert whole.tally is not None and others.tally is not None
+    kept = int(whole.tally.tokens) - _text_tokens(whole, where)
+    told = others.tally
+    return Prepared(
+        ids=per_token(whole.ids, others.ids),
+        first=first,
+        sequences=sequences,
+        segment=per_token(whole.segment, others.segment) if whole.segment is not None and others.segment is not None else None,
+        summary=per_sequence(whole.summary, others.summary) if whole.summary is not None and others.summary is not None else None,
+        pad=whole.pad,
+        tally=Tally(tokens=kept + told.tokens, beyond=told.beyond, cut=told.cut, examples=len(whole), long=told.long),
+    )
+
+
+def _text_tokens(whole: Prepared, where: Ints) -> int:
+    """Tokens of text (special tokens left out) of examples that are one sequence each."""
+    assert whole.tally is not None
+    marks = (len(whole.ids) - whole.tally.tokens) // max(len(whole), 1)
+    return int((whole.lengths[where] - marks).sum())

@@ -20,7 +20,7 @@ from foretext.types import Target, TokenVectors
 Pool = Literal["summary", "mean", "max", "concat"]
 T = TypeVar("T")
 EPSILON = 1e-12
-"""Added to a variance before its root; small, since word vectors may be."""
+"""Least length that a vector is divided by."""
 INITIAL_SD = 0.02
 """Standard deviation of new weights (google-research/bert, run_classifier.py)."""
 
@@ -40,8 +40,8 @@ class ClassifyHeadConfig:
     hidden: int = 0
     """Width of a hidden layer (dense, ReLU) before the decision; 0 = none."""
     normalize: bool = False
-    """Bring every example vector to mean 0 and variance 1 over its own entries, so that one learning rate suits
-    families of any scale."""
+    """Subtract the mean vector of some training texts (`set_centres`), then bring every example vector to length √P: so
+    what all texts share does not drown what sets them apart, and one learning rate suits families of any scale."""
     multi: bool = False
     """Several labels a text: each label has its own probability."""
 
@@ -80,7 +80,13 @@ class ClassifyHead(nn.Module):
             if config.pool != "summary" and config.layers == "mix" and len(shape.widths) > 1:
                 mixes[name] = ScalarMix(shape.widths)
         self.mixes = nn.ModuleDict(mixes)
-        width = sum(pooled_width(shape, config) for shape in sources.values())
+        widths = {name: pooled_width(shape, config) for name, shape in sources.items()}
+        self.centres = nn.ParameterDict()
+        if config.normalize:
+            for name, shape in sources.items():
+                centre_LP = torch.zeros(layers_read(shape, config), widths[name])
+                self.centres[name] = nn.Parameter(centre_LP, requires_grad=False)
+        width = sum(widths.values())
         self.dropout = nn.Dropout(config.dropout)
         self.hidden = nn.Linear(width, config.hidden) if config.hidden else None
         self.decision = nn.Linear(config.hidden or width, labels)
@@ -92,10 +98,7 @@ class ClassifyHead(nn.Module):
 
     def logits(self, vectors: Mapping[str, TokenVectors]) -> Tensor:
         """[N,K]; examples are numbered as in each view's `origin.example`."""
-        x_NP = torch.cat([self._example_vectors(name, vectors[name]) for name in self.sources], dim=1)
-        if self.config.normalize:
-            x_NP = F.layer_norm(x_NP, x_NP.shape[1:], eps=EPSILON)
-        x_NP = self.dropout(x_NP)
+        x_NP = self.dropout(torch.cat([self._example_vectors(name, vectors[name]) for name in self.sources], dim=1))
         if self.hidden is not None:
             x_NP = self.dropout(torch.relu(self.hidden(x_NP)))
         out: Tensor = self.decision(x_NP)
@@ -103,11 +106,20 @@ class ClassifyHead(nn.Module):
 
     def _example_vectors(self, name: str, vectors: TokenVectors) -> Tensor:
         layers_SP = pooled_layers(vectors, self.config)
+        if self.config.normalize:
+            layers_SP = [layer - centre for layer, centre in zip(layers_SP, self.centres[name], strict=True)]
         x_SP: Tensor = self.mixes[name](layers_SP) if name in self.mixes else layers_SP[-1]
         origin = vectors.batch.origin
         assert origin is not None, "a classification batch says which example each sequence belongs to"
         example_S = torch.as_tensor(origin.example, device=x_SP.device)
-        return pool(x_SP, example_S, int(example_S.max()) + 1)
+        x_NP = pool(x_SP, example_S, int(example_S.max()) + 1)
+        return F.normalize(x_NP, dim=1, eps=EPSILON) * x_NP.shape[1] ** 0.5 if self.config.normalize else x_NP
+
+    @torch.no_grad()
+    def set_centres(self, centres: Mapping[str, Tensor]) -> None:
+        """The mean of each source's pooled layers over some training texts, [L,P]; they move no further."""
+        for name, centre_LP in centres.items():
+            self.centres[name].copy_(centre_LP)
 
     def loss(self, vectors: Mapping[str, TokenVectors], target: Target) -> Tensor:
         """Summed cross-entropy (nats) of `target.gold` [N] label numbers, weighted by label where asked; with several

@@ -135,7 +135,7 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
         "seed": seed,
     }
     if file.exists():
-        changed = [name for name, value in plan.items() if read_json(file).get(name) != msgspec.to_builtins(value)]
+        changed = [name for name, value in plan.items() if fingerprint(read_json(file).get(name)) != fingerprint(value)]
         if changed:
             raise ArtefactError(
                 f"the unfinished run was begun with other settings: {', '.join(changed)}",

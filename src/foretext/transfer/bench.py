@@ -9,8 +9,9 @@ import torch
 
 from foretext.adapted import head_config, make_head, reader_of, shape_of
 from foretext.bundle import Pretrained
+from foretext.data.plan import spread
 from foretext.data.prepared import Prepared
-from foretext.draws import number
+from foretext.draws import generator, number
 from foretext.features import (
     Frozen,
     Remembered,
@@ -32,6 +33,9 @@ from foretext.training.progress import Watch
 from foretext.transfer.data import Data
 from foretext.types import JSON, Arrays, Floats, Ints
 
+CENTRE_TEXTS = 512
+"""Training texts that a head's centre is the mean of."""
+
 
 class Bench:
     """What all seeds share: texts rendered once, features encoded once, the settled strategy."""
@@ -51,7 +55,7 @@ class Bench:
         offers = {
             name: Offer(
                 widths=tuple(encoder.widths),
-                summary=self.shapes[name].summary is not None,
+                summary=self.shapes[name].summary is not None and "next_sentence" in sources[name].recipe.objectives,
                 groups=tuple(encoder.groups()),
             )
             for name, encoder in encoders.items()
@@ -67,6 +71,7 @@ class Bench:
         self.remembered: dict[str, Remembered] = {}
         if strategy.how == "features":
             self.remembered = {name: self._remember(name, encoder, watch) for name, encoder in encoders.items()}
+        self.centres = self._centres(encoders) if self.head.normalize else {}
         self.majority = self._majority_score()
 
     @property
@@ -96,6 +101,7 @@ class Bench:
         else:
             encoders = {name: source.encoder() for name, source in self.sources.items()}
         head = ClassifyHead(shapes, len(self.task.labels), config, self.label_weights, number(seed, "head"))
+        head.set_centres(self.centres)
         return Model(encoders, {HEAD: head})
 
     def probabilities(self, model: Model, rows: Ints) -> Floats:
@@ -124,6 +130,20 @@ class Bench:
         else:
             features = encode(encoder, view, self.head, most_tokens=most, device=self.device, bf16=bf16)
         return Remembered(features, is_summary=self.head.pool == "summary", device=self.device)
+
+    def _centres(self, encoders: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Each source's mean pooled layers [L,P] over at most `CENTRE_TEXTS` training texts, whatever the strategy."""
+        train = self.data.train
+        some = train[np.sort(generator(0, "centre texts").permutation(len(train))[:CENTRE_TEXTS])]
+        centres = {}
+        for name, view in self.texts.items():
+            windows = spread(view.sequences[some], np.diff(view.sequences)[some])
+            if name in self.remembered:
+                features = self.remembered[name].features(windows)
+            else:
+                features = encode(encoders[name], view, self.head, windows=windows, most_tokens=self.strategy.micro_tokens, device=self.device)
+            centres[name] = torch.from_numpy(features.mean(0, dtype=np.float64).astype(np.float32))
+        return centres
 
     def _majority_score(self) -> float:
         gold = self.data.gold[self.data.dev]
