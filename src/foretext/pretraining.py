@@ -15,7 +15,7 @@ from foretext.config import differences
 from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, write_json
 from foretext.recipe import Recipe, from_json, to_json
-from foretext.steppers import Job, arrays_of, make
+from foretext.steppers import Job, arrays_of, make, settled_precision
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
 from foretext.text.tokenizers import load_tokenizer, train_tokenizer
 from foretext.training.config import Limits
@@ -156,11 +156,14 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     if file.exists():
         plan = read_json(file)
         _refuse_other(plan, mine, recipe, file)
+        job = replace(job, precision=plan["precision"])
         fresh = not any((work / "checkpoints").glob("step-*"))
         return make(job, steps=plan["steps"], watch=watch, fresh=fresh), plan
-    stepper, why = planned(job, watch)
+    precision = settled_precision(job) if recipe.objectives else None
+    stepper, why = planned(replace(job, precision=precision), watch)
     watch.say(why)
-    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "why": why, "machine": machine()}
+    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "why": why}
+    plan["machine"] = machine()
     write_json(file, plan)
     return stepper, plan
 

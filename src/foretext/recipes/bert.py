@@ -159,7 +159,7 @@ def bert_budget() -> Recipe:
         optimizer=OptimizerConfig(kind="muon", rate=1e-3, muon_rate=0.02, decay=0.01, clip=1.0),
         schedule=ScheduleConfig(shape="linear", warmup=0.1),
         batch=BatchConfig(rows=32, precision="bf16"),
-        limits=Limits(minutes=10.0),
+        limits=Limits(minutes=10.0, evaluations=10),
         initial_bias="unigram",
         init_embeddings="auto",
         cites=BUDGET_CITES,
