@@ -27,12 +27,13 @@ from foretext.types import JSON, Corpus, Stepper, Tokenizer
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """Where and how a run is carried out; nothing here changes what is computed, but `threads` may change its last
-    bits. `device`: "auto" (cuda where there is one), "cpu" or "cuda". `cache`: the folder of token stores."""
+    bits. `device`: "auto" (cuda where there is one), "cpu" or "cuda". `cache`: the folder of token stores. `workers`:
+    processes that encode the corpus; None = by its size, 0 = this one."""
 
     device: str = "auto"
     threads: int | None = None
     cache: Path | None = None
-    workers: int = 0
+    workers: int | None = None
 
 
 def pretrain(
