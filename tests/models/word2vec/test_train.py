@@ -82,6 +82,14 @@ def test_text_of_a_few_words_over_and_over_stays_finite(words: int, rate: float)
     assert np.linalg.norm(run.inward, axis=1).max() < 50
 
 
+def test_one_word_thousands_of_times_amid_others_stays_finite() -> None:
+    ids = np.random.default_rng(0).integers(1, 1000, 40_000)
+    ids[20_000:24_000] = 7
+    config = Word2VecConfig(width=20, min_count=1, sample=0.0, epochs=3, rate=0.1, block=5000)
+    run = finish(stepper(config, store([100] * 400, ids, dtype=np.uint16)))
+    assert max(np.linalg.norm(table, axis=1).max() for table in (run.inward, run.outward)) < 20
+
+
 def test_one_thread_repeats_to_the_bit_and_seeds_differ() -> None:
     first, second, other = (finish(stepper(CONFIG, two_topics(), seed=seed)) for seed in (3, 3, 4))
     assert np.array_equal(first.inward, second.inward)

@@ -303,7 +303,6 @@ def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: 
         for i in range(1, m):
             begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
         top, bottom = begin - p + window, end - p + window
-        xs[0, m:] = _ZERO
         _gather(inward, words, p, m, xs[0], _FIRST)
         _gather(outward, words, begin, end - begin, zs[0], top)
         _gather(outward, drawn, _FIRST, shared, ys[0], _FIRST)
