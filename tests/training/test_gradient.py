@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from foretext.data.batches import to_torch
 from foretext.errors import ArtefactError, DivergedError
 from foretext.training.config import OptimizerConfig, Phase
 from foretext.training.phases import Ahead, PhasedBatches, phase_at, starts
@@ -44,11 +45,11 @@ def test_the_loss_is_the_weighted_mean_over_targets(tiny):
     s = tiny.stepper(dropout=0.0)
     batch = tiny.TinyData(micros=1).step(0)[0]
     before = {n: p.detach().clone() for n, p in s.model.named_parameters()}
-    with torch.no_grad():
-        from foretext.data.batches import to_torch
-
-        sums = s.model.losses(to_torch(batch))
+    sums = s.model.losses(to_torch(batch))
+    total = sum(weight * sums[name] / batch.targets[name].count for name, weight in s.model.weights.items())
+    grads = torch.autograd.grad(total, list(s.model.parameters()))
     report = s.step()
+    assert report.norm == pytest.approx(torch.cat([g.flatten() for g in grads]).norm().item(), rel=1e-4)
     masked = sums["masked"].item() / batch.targets["masked"].count
     following = sums["next_sentence"].item() / batch.targets["next_sentence"].count
     assert report.loss == pytest.approx(masked + 0.5 * following, rel=1e-5)
@@ -105,6 +106,14 @@ def test_dropout_depends_on_step_and_micro_batch_only(tiny):
     torch.manual_seed(99)
     b.step()
     same(a.state(), b.state())
+
+    def drawn(done, micro):
+        a.done = done
+        a._reseed(micro)
+        return torch.rand(3).tolist()
+
+    assert drawn(4, 1) == drawn(4, 1)
+    assert len({tuple(drawn(done, micro)) for done in range(3) for micro in range(3)}) == 9
 
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])

@@ -97,8 +97,10 @@ def test_killed_at_a_step(tiny, tmp_path, straight, step):
 def test_terminated_then_resumed(tiny, tmp_path, straight, where):
     lines, log = straight
     folder = tmp_path / "run"
+    began = time.monotonic()
     code, _, err = train(tiny, folder, **{where: 6})
     assert code == 75, err
+    assert time.monotonic() - began < 30  # an evaluation (here of 60 s) is left at once
     assert "SIGTERM: stopped and saved after step 6 of 12" in err
     assert "--resume" in err
     code, after, err = train(tiny, folder)
@@ -325,3 +327,16 @@ def test_patience_needs_something_held_out(tmp_path):
     stepper.evaluate = dict
     ending = run(stepper, tmp_path, Limits(patience=2, choose="best"), SilentWatch())
     assert (ending.steps, ending.best, ending.stopped, ending.losses) == (10, None, "finished", {})
+
+
+def test_an_alarm_is_not_repeated_after_resuming(tmp_path):
+    def stepper(stop=0):
+        made = Counter(on_step=lambda n: os.kill(os.getpid(), signal.SIGTERM) if n == stop else None)
+        made.evaluate = lambda: {"loss": 9.0, "masked loss": 9.0}
+        return made
+
+    first, second = SilentWatch(), SilentWatch()
+    with pytest.raises(Preempted):
+        run(stepper(stop=6), tmp_path, Limits(), first, unigram=7.0)
+    run(stepper(), tmp_path, Limits(), second, unigram=7.0)
+    assert (len(first.alarms), second.alarms) == (1, [])
