@@ -199,6 +199,23 @@ def test_lock_refuses_a_second_writer(tmp_path: Path) -> None:
         pass
     with locked(tmp_path / "x", wait=False):
         pass
+    assert os.listdir(tmp_path) == []
+
+
+COUNT = """
+import sys; from pathlib import Path; from foretext.folder import locked
+for _ in range(200):
+    with locked(Path(sys.argv[1])):
+        n = int(Path(sys.argv[2]).read_text()); Path(sys.argv[2]).write_text(str(n + 1))
+"""
+
+
+def test_writers_that_wait_take_turns(tmp_path: Path) -> None:
+    (tmp_path / "n").write_text("0")
+    command = [sys.executable, "-c", COUNT, str(tmp_path / "x"), str(tmp_path / "n")]
+    writers = [subprocess.Popen(command) for _ in range(3)]
+    assert [w.wait() for w in writers] == [0, 0, 0]
+    assert (tmp_path / "n").read_text() == "600"
 
 
 def test_json_and_fingerprint(tmp_path: Path) -> None:

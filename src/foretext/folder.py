@@ -227,12 +227,28 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     process holds is a UsageError. The kernel frees it when the process dies, however it dies."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.parent / f".{path.name}.lock", "w") as handle:
+    file = path.parent / f".{path.name}.lock"
+    handle = _lock(file, path, wait=wait)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # still held: whoever waits for it sees that the name is gone, and tries again
+        os.close(handle)
+
+
+def _lock(file: Path, path: Path, *, wait: bool) -> int:
+    while True:
+        handle = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.stat(file).st_ino == os.fstat(handle).st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
         except BlockingIOError as error:
+            os.close(handle)
             raise UsageError("another foretext process is writing here", file=path, remedy="wait for it, or choose another folder") from error
-        yield
+        os.close(handle)
 
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

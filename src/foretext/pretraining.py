@@ -106,7 +106,7 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
 
 
 def work_folder(out: Path, *, resume: bool) -> Path:
-    """OUT.run, made or found; UsageError when `out` exists, or a run is under way and `resume` was not asked for."""
+    """OUT.run, found or to be made; UsageError when `out` exists, or a run is under way and `resume` was not asked for."""
     if out.exists():
         raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
     work = out.with_name(out.name + ".run")
@@ -114,7 +114,6 @@ def work_folder(out: Path, *, resume: bool) -> Path:
         raise UsageError(
             "an unfinished run for this folder is there", file=work, remedy="--resume continues it; or remove it first"
         )
-    work.mkdir(parents=True, exist_ok=True)
     return work
 
 

@@ -1,0 +1,162 @@
+"""The command line: one message and one exit code a failure, light to start, JSON where a program may read."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foretext.cli import COMMANDS, main, run
+from foretext.errors import ForetextError, UsageError
+
+TEXTS = ["the boat on the river by the old bank.\nthe sailor watched the water.", "the bank raised its rates.\nmoney moved."]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    for number in range(12):
+        (tmp_path / "texts" / f"{number}.txt").write_text(TEXTS[number % 2] + f"\nnumber {number}.\n")
+    return tmp_path
+
+
+@pytest.fixture
+def vectors(world: Path) -> Path:
+    Path("word.toml").write_text("[family]\nmin_count = 1\nwidth = 8\n")
+    run(["pretrain", "word2vec", "texts", "--out", "vectors", "--config", "word.toml", "--threads", "1"])
+    return world / "vectors"
+
+
+def leave(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    return int(left.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["pretrian"], 2, "did you mean 'pretrain'"),
+        (["pretrain", "bert-budgt", "texts", "--out", "x"], 2, "unknown recipe 'bert-budgt'; did you mean 'bert-budget'"),
+        (["pretrain", "bert-budget", "absent.txt", "--out", "x", "--steps", "1"], 2, "absent.txt"),
+        (["pretrain", "bert-budget", "texts", "--out", "texts", "--steps", "1"], 2, "exists already"),
+        (["pretrain", "bert-budget", "texts", "--out", "x", "--steps", "1", "--minutes", "1"], 2, "one budget at a time"),
+        (["pretrain", "bert-budget", "texts", "--out", "x", "--minutes", "-1"], 2, "above 0"),
+        (["pretrain", "bert-budget", "texts", "--out", "x", "--from", "texts"], 4, "not a foretext folder"),
+        (["pretrain", "bert-budget", "texts", "--out", "x", "--config", "absent.toml"], 2, "no such configuration file"),
+        (["info", "absent"], 2, "no such folder"),
+        (["info", "texts"], 4, "not a foretext folder"),
+        (["recipes", "bert-tny"], 2, "bert-tiny"),
+        (["transfer", "x", "clasify", "y.csv", "--out", "z"], 2, "did you mean 'classify'"),
+        (["transfer", "x", "--out", "z"], 2, "PRETRAINED… TASK TRAIN"),
+        (["predict", "absent"], 2, "no such folder"),
+        (["check", "absent.txt"], 2, "absent.txt"),
+        (["convert", "a", "b", "--to", "wrod2vec"], 2, "word2vec"),
+        (["ladder"], 2, "a ladder needs"),
+    ],
+)
+def test_failures(world: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:
+    got, text = leave(words, capsys)
+    assert (got, message in text) == (code, True), text
+    line = text.strip().splitlines()[-1]
+    assert line.startswith("foretext: ")
+    assert "Traceback" not in text
+
+
+def test_bad_text_is_exit_3_with_file_and_byte(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.txt").write_bytes(b"fine words\nand then \xff\xfe")
+    code, text = leave(["pretrain", "word2vec", "bad.txt", "--out", "x"], capsys)
+    assert code == 3
+    assert "bad.txt" in text
+    assert "byte 20" in text
+    Path("empty.txt").write_text(" \n")
+    assert leave(["pretrain", "word2vec", "empty.txt", "--out", "x"], capsys)[0] == 3
+    assert leave(["check", "empty.txt"], capsys)[0] == 3
+
+
+def test_debug_shows_the_traceback(world: Path) -> None:
+    with pytest.raises(UsageError):
+        main(["info", "absent", "--debug"])
+
+
+def test_a_flipped_bit_is_exit_4_and_names_the_tensor(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = vectors / "weights.safetensors"
+    raw = bytearray(file.read_bytes())
+    raw[-5] ^= 1
+    file.write_bytes(raw)
+    code, text = leave(["info", str(vectors), "--verify"], capsys)
+    assert code == 4
+    assert "tensor heads.negative_sampling.table.weight" in text
+    assert leave(["neighbors", str(vectors), "river"], capsys)[0] == 4
+
+
+def test_an_ability_that_a_family_lacks_is_refused(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["fill", str(vectors), "the [MASK]"], ["score", str(vectors), "texts/0.txt"]):
+        code, text = leave(command, capsys)
+        assert code == 2
+        assert "bert" in text
+    code, text = leave(["neighbors", str(vectors), "rivr"], capsys)
+    assert (code, "river" in text) == (2, True)
+
+
+def test_json(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    run(["info", str(vectors), "--json", "--verify"])
+    about = json.loads(capsys.readouterr().out)
+    assert (about["kind"], about["verified"], about["meta"]["family"]) == ("pretrained", True, "word2vec")
+    run(["neighbors", str(vectors), "river", "--json", "--n", "2"])
+    assert "river" in json.dumps(json.loads(capsys.readouterr().out))
+    run(["recipes", "bert-mini", "--json"])
+    assert json.loads(capsys.readouterr().out)["family"]["layers"] == 4
+    run(["recipes", "bert-mini", "--diff", "bert-tiny", "--json"])
+    assert {d["field"] for d in json.loads(capsys.readouterr().out)} == {"family.layers", "family.width", "family.heads", "family.inner"}
+    run(["data", "--json"])
+    assert json.loads(capsys.readouterr().out)
+    run(["check", "texts", "--json"])
+    assert json.loads(capsys.readouterr().out)
+    run(["encode", str(vectors), "texts/0.txt", "--out", "v.safetensors", "--pool", "mean", "--json"])
+    assert json.loads(capsys.readouterr().out)["texts"] >= 3
+
+
+def test_unknown_toml_key_names_file_key_and_nearest(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("r.toml").write_text("[optimizer]\nraet = 1e-3\n")
+    code, text = leave(["pretrain", "bert-budget", "texts", "--out", "x", "--config", "r.toml", "--steps", "1"], capsys)
+    assert code == 2
+    assert "r.toml:optimizer.raet: unknown key 'raet'; did you mean 'rate'?" in text
+
+
+def test_help_is_light_and_names_every_command() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = subprocess.run([sys.executable, "-m", "foretext", "--help"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert all(name in found.stdout for name in COMMANDS)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 0.6, "expected under 0.3 s on a quiet machine; this bound allows for a busy one"
+    code = "import sys; from foretext.cli import COMMANDS; assert not {'numpy', 'torch', 'numba'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run([command, "--help"])
+    assert left.value.code == 0
+    assert f"foretext {command}" in capsys.readouterr().out
+
+
+def test_python_says_the_same_words(vectors: Path) -> None:
+    import foretext
+
+    model = foretext.load(vectors)
+    assert isinstance(model, foretext.Pretrained)
+    with pytest.raises(ForetextError) as missing:
+        foretext.load("absent")
+    assert missing.value.exit_code == 2
+    (vectors / "recipe.json").write_text("{}")
+    with pytest.raises(foretext.ForetextError) as damaged:
+        foretext.load(vectors)
+    assert damaged.value.exit_code == 4
