@@ -102,6 +102,19 @@ def test_places_and_replacements_are_uniform_by_chi_square() -> None:
     assert chisquare(shown[5:]).pvalue > 1e-3
 
 
+def test_replacements_are_uniform_though_only_a_tenth_is_replaced() -> None:
+    """One uniform must not decide both whether and by what a token is replaced."""
+    store = MiniStore([[[5 + i % 10] * 6 for i in range(8)] for _ in range(4000)], size=15)
+    windows = make_windows(WindowsConfig(kind="single", length=50), BERT)
+    plan = windows.plan(store, False, 0, 0)
+    assert plan is not None
+    after = Masked(MaskedConfig(), store.tokenizer).prepare(windows.take(store, plan), windows.keys(plan, 0))
+    target = after.targets["masked"]
+    shown = text(after).ids.ravel()[target.at]
+    replaced = np.bincount(shown[(shown != MASK) & (shown != target.gold)], minlength=15)[5:]
+    assert chisquare(replaced).pvalue > 1e-3
+
+
 def test_a_sequence_keeps_its_masks_in_any_batch() -> None:
     """Alone, in another row, beside others: the same tokens are hidden behind the same ids."""
     store = random_store(100)

@@ -168,6 +168,31 @@ def test_windows_share_the_stride_and_the_middle_one_owns() -> None:
     assert str(tally([show(BERT, "a b")])) == "all 1 texts fit"
 
 
+def test_of_two_equal_windows_the_first_owns() -> None:
+    rendered = show(BERT, " ".join("w" for _ in range(22)), fit=Fit(stride=3), limit=14)
+    assert [r.word[1:-1].tolist() for r in rendered] == [[*range(12)], [*range(9, 21)], [*range(18, 22)]]
+    assert [r.word[r.owned].tolist() for r in rendered] == [[*range(11)], [*range(11, 20)], [20, 21]]
+
+
+@pytest.mark.parametrize("stride", [0, 1, 5])
+def test_windows_end_between_words(stride: int) -> None:
+    string = " ".join("abcdefghij" for _ in range(9))  # words of four pieces, room for ten
+    rendered = show(BERT, string, fit=Fit(stride=stride), limit=12)
+    for one in rendered:
+        assert np.bincount(one.word[1:-1])[one.word[1] :].tolist() in ([4, 4], [4])
+    assert [w for r in rendered for w in np.unique(r.word[r.owned])] == list(range(9))
+
+
+def test_a_word_longer_than_a_window_is_shown_in_parts() -> None:
+    rendered = show(BERT, "a " + "b" * 90 + " c", fit=Fit(stride=4), limit=12)
+    shown = np.concatenate([r.word[1:-1] for r in rendered])
+    assert (shown == 1).sum() >= 30
+    assert sum(r.cut for r in rendered) == 0
+    owners = [{*r.word[r.owned].tolist()} for r in rendered]
+    assert sum(1 in o for o in owners) == 1
+    assert set().union(*owners) == {0, 1, 2}
+
+
 def test_most_windows_counts_what_is_left_out() -> None:
     rendered = show(BERT, " ".join("w" for _ in range(30)), fit=Fit(stride=4, most_windows=2), limit=14)
     assert len(rendered) == 2
@@ -211,6 +236,15 @@ def test_pack_puts_every_sequence_and_every_word_once(texts: list[str], packed: 
     for e, w, row, column in np.asarray(view.origin.words):
         encoding = TOKENIZER.encode([Text(string=texts[e])])[0]
         assert view.ids[row, column] == encoding.ids[np.flatnonzero(encoding.word == w)[0]]
+
+
+def test_pack_finds_the_extract_token_at_the_end() -> None:
+    rendered = [*show(GPT, "abc", "xyz abc"), *show(GPT, "a", "b")]
+    view = pack(rendered, 16)
+    assert view.summary is not None
+    places = np.asarray(view.summary)
+    assert (view.ids.ravel()[places] == SEP).all()
+    assert view.sequence.ravel()[places].tolist() == list(range(len(rendered)))
 
 
 def test_pack_by_length_bounds_the_rectangle() -> None:

@@ -1,6 +1,7 @@
 """`show`: the instances are training's own, nothing is lost in the text, columns line up in English and Chinese."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +41,8 @@ def test_what_is_shown_is_what_is_trained_on(kind: str) -> None:
     for row, item in enumerate(shown.items):
         real = len(item.ids)
         assert list(item.ids) == view.ids[row, :real].tolist()
+        assert item.sequence[0] == 0
+        assert set(np.diff(item.sequence)) <= {0, 1}
         assert (view.sequence[row, real:] == -1).all()
         mine = (target.at // view.ids.shape[1]) == row
         assert [a.at for a in item.masked] == (target.at[mine] % view.ids.shape[1]).tolist()
@@ -72,11 +75,12 @@ def test_chinese_columns_line_up() -> None:
     store = MiniStore([[[5, 6, 7, 8, 9, 10, 11, 12] * 2], [[6, 7, 8] * 6]])
     store.tokenizer.pieces = [*SPECIAL, *"春江潮水连海平上明月共生", *("长" for _ in range(200))]
     (item,) = instances(recipe("packed", 24), store, n=1).items
-    asked = next(a for a in item.masked if a.how == "mask")
-    lines = instances(recipe("packed", 24), store, n=1).text(200).splitlines()
-    at = next(i for i, line in enumerate(lines) if "[MASK]" in line and line.startswith("     "))
-    upper, lower = lines[at], lines[at + 1]
-    assert columns(upper[: upper.index("[MASK]")]) == columns(lower[: lower.index(asked.gold)])
+    lines = instances(recipe("packed", 24), store, n=1).text(400).splitlines()
+    upper, lower = lines[-2:]
+    at = [columns(upper[: m.start()]) for m in re.finditer(r"\S+", upper)]
+    below = [columns(lower[: m.start()]) for m in re.finditer(r"\S+", lower)]
+    assert below == [at[a.at] for a in item.masked]
+    assert len(below) == 3
     assert columns("春a") == 3
 
 
