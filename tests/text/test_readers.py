@@ -153,8 +153,9 @@ def test_wrapped_lines_are_joined(tmp_path: Path) -> None:
 def test_wrapped_chinese_is_joined_without_spaces(tmp_path: Path) -> None:
     line = "话说天下大势分久必合合久必分周末七国分争并入于秦及秦灭之后楚汉"
     text = "".join(f"    {line}\n{line}，\n{line}\n{line[:5]}。\n" for _ in range(6))
-    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
-    assert paragraphs(tmp_path / "a.txt") == [(0, f"{line}{line}，{line}{line[:5]}。")] * 6
+    (tmp_path / "a.txt").write_text(f"{text}\n{text}", encoding="utf-8")
+    whole = f"{line}{line}，{line}{line[:5]}。"
+    assert paragraphs(tmp_path / "a.txt") == [(0, whole)] * 6 + [(1, whole)] * 6
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from foretext.errors import DataError, ForetextError, UsageError
 from foretext.text.excluding import ExcludingCorpus, excluding
 from foretext.text.layout import Layout, detect
 from foretext.text.normalize import RULES, breaks, clean
+from foretext.text.parquet import parquet, parquet_fields
 from foretext.text.readers import Counts, Paragraph, plain_text
-from foretext.text.records import Fields, json_fields, json_lines, parquet, parquet_fields, table, table_fields
+from foretext.text.records import Fields, json_fields, json_lines, table, table_fields
 from foretext.text.sentences import split_sentences
 from foretext.text.sources import Source, find
 from foretext.text.strings import StringsCorpus, strings_corpus

@@ -1,4 +1,4 @@
-"""Files of records: JSON lines, csv and tsv, parquet. A record is a document; its text is one field.
+"""Files of records: JSON lines, csv and tsv (`parquet` has a module of its own). A record is a document; its text is one field.
 
 The field is `text_field`, else "text", else the only field that holds strings, else the one that holds by far the
 longest; the choice is reported.
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from foretext.errors import DataError, ResourceError, unknown
+from foretext.errors import DataError, unknown
 from foretext.text.layout import wrapping
 from foretext.text.normalize import breaks, surrogates, without_surrogates
 from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs
@@ -71,7 +71,8 @@ def choose(samples: dict[str, list[str]], wanted: str | None, source: Source) ->
     )
 
 
-def _columns_wide(values: Sequence[str]) -> int:
+def columns_wide(values: Sequence[str]) -> int:
+    """The width that these texts' lines were broken to fit (0: they were not)."""
     return wrapping([row for value in values for row in [*breaks(value).split("\n"), ""]])[0]
 
 
@@ -103,7 +104,7 @@ def json_fields(source: Source, sample: str, wanted: str | None) -> Fields:
     if not samples and wanted is None:
         return Fields(text="text")
     text = wanted if not samples and wanted else choose(samples, wanted, source)
-    return Fields(text=text, columns_wide=_columns_wide(samples.get(text, [])))
+    return Fields(text=text, columns_wide=columns_wide(samples.get(text, [])))
 
 
 def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
@@ -127,7 +128,7 @@ def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts) -
                 place=f"line {number}",
                 remedy="name the field with --text-field",
             )
-        yield from _document(_sound(text or "", source, number, errors, counts), number, fields, counts)
+        yield from document(_sound(text or "", source, number, errors, counts), number, fields, counts)
 
 
 def _whole_lines(source: Source, errors: Errors, counts: Counts) -> Iterator[tuple[int, str]]:
@@ -202,7 +203,8 @@ def _not_object(source: Source, number: int, record: Any) -> DataError:
     )
 
 
-def _document(text: str, number: int, fields: Fields, counts: Counts) -> Iterator[Paragraph]:
+def document(text: str, number: int, fields: Fields, counts: Counts) -> Iterator[Paragraph]:
+    """One record's paragraphs; a record without text is counted."""
     empty = True
     for paragraph in field_paragraphs(text, number, fields.columns_wide, counts):
         empty = False
@@ -236,7 +238,7 @@ def table_fields(source: Source, sample: str, whole: bool, wanted: str | None) -
         header=header,
         delimiter=delimiter,
         quoted=quoted,
-        columns_wide=_columns_wide(samples[text]),
+        columns_wide=columns_wide(samples[text]),
     )
 
 
@@ -280,7 +282,7 @@ def table(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Ite
                     remedy='put cells that hold the delimiter, quotes or line ends between quotes ("…")',
                 )
             cell = row[fields.column]
-            yield from _document(cell if fields.quoted else _unquoted(cell), line, fields, counts)
+            yield from document(cell if fields.quoted else _unquoted(cell), line, fields, counts)
     except csv.Error as error:
         raise DataError(
             f"expected a {'tab' if fields.delimiter == chr(9) else repr(fields.delimiter)}-separated table ({error})",
@@ -296,83 +298,3 @@ def _unquoted(cell: str) -> str:
     if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', ""):
         return inner.replace('""', '"')
     return cell
-
-
-# ── parquet ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _arrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ResourceError(
-            "reading parquet needs pyarrow, which is not installed", remedy="pip install 'foretext[data]'"
-        ) from error
-    return pyarrow
-
-
-def parquet_fields(source: Source, wanted: str | None) -> Fields:
-    """Choose the column from the schema, and from the first rows where several hold strings."""
-    arrow = _arrow()
-    with source.raw() as stream:
-        file = _parquet(arrow, source, stream)
-        kinds = {field.name: field.type for field in file.schema_arrow}
-        names = [name for name, kind in kinds.items() if _is_string(arrow, kind)]
-        batch: Any = next(file.iter_batches(batch_size=100, columns=names), None)
-        samples: dict[str, list[str]] = {name: [] for name in names}
-        for name in names if batch is not None else []:
-            values = batch.column(name).cast(arrow.large_binary()).to_pylist()
-            samples[name] = [value.decode("utf-8", "replace") for value in values if value]
-    text = choose(samples, wanted, source)
-    return Fields(text=text, columns_wide=_columns_wide(samples[text]))
-
-
-def _is_string(arrow: Any, kind: Any) -> bool:
-    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
-
-
-def _parquet(arrow: Any, source: Source, stream: Any) -> Any:
-    try:
-        return arrow.parquet.ParquetFile(stream)
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"damaged, or no parquet file ({error})", file=source.name) from error
-
-
-def parquet(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """A row is a document; its place is the row's number from 1."""
-    arrow = _arrow()
-    row = 0
-    with source.raw() as stream:
-        batches = _parquet(arrow, source, stream).iter_batches(batch_size=256, columns=[fields.text])
-        while True:
-            try:
-                batch = next(batches, None)
-            except (arrow.ArrowException, OSError) as error:
-                raise DataError(f"damaged after row {row} ({error})", file=source.name) from error
-            if batch is None:
-                return
-            for value in batch.column(0).cast(arrow.large_binary()).to_pylist():
-                row += 1
-                text = _parquet_text(value or b"", source, row, errors, counts)
-                yield from _document(text, row, fields, counts)
-
-
-def _parquet_text(value: bytes, source: Source, row: int, errors: Errors, counts: Counts) -> str:
-    from foretext.text.normalize import clean
-
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if errors == "strict":
-            raise DataError(
-                f"expected UTF-8, found byte {error.start} of the field invalid ({error.reason})",
-                file=source.name,
-                place=f"row {row}",
-                remedy="write the file again, or pass --encoding-errors replace",
-            ) from error
-        text = value.decode("utf-8", "replace")
-        counts.replaced += text.count("\ufffd") - value.count(b"\xef\xbf\xbd")
-    cleaned = clean(text)
-    counts.dropped += len(text.replace("\r\n", "\n")) - len(cleaned)
-    return cleaned

@@ -54,12 +54,13 @@ def extracted(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragr
 
 
 def dump(source: Source, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
-    """Articles of a raw dump, one page in memory at a time; a paragraph's "line" is its page's id.
+    """Articles of a raw dump, one page in memory at a time; a paragraph's "line" is its page's
+    number in the file, from 1.
 
-    `start`: the id of the first page wanted (0: all); those before are passed over without reading their markup, which
-    is the slow part. Broken XML is a DataError that names the line."""
+    `start`: the first page wanted; those before are passed over without reading their markup, which is the slow part. Broken XML is a DataError that names the line."""
     parser: Any = ElementTree.XMLPullParser(["start", "end"])
     root: Any = None
+    number = 0
     unwanted: frozenset[str] = frozenset({"file", "image", "category"})
     try:
         for chunk in decoded(source, errors, counts):
@@ -70,11 +71,9 @@ def dump(source: Source, errors: Errors, counts: Counts, start: int = 0) -> Iter
                 if event == "end" and name == "namespaces":
                     unwanted |= {(one.text or "").lower() for one in element if one.get("key") in ("6", "14")}
                 elif event == "end" and name == "page":
-                    parts = {str(part.tag).rpartition("}")[2]: part for part in reversed(list(element.iter()))}
-                    number = int(parts["id"].text or 0) if "id" in parts else 0
-                    start = 0 if number == start else start
-                    if not start:
-                        yield from _page(parts, number, unwanted, counts)
+                    number += 1
+                    if number >= start:
+                        yield from _page(element, number, unwanted, counts)
                     root.clear()
         parser.close()
     except ElementTree.ParseError as error:
@@ -86,8 +85,8 @@ def dump(source: Source, errors: Errors, counts: Counts, start: int = 0) -> Iter
         ) from error
 
 
-def _page(parts: dict[str, Any], number: int, unwanted: frozenset[str], counts: Counts) -> Iterator[Paragraph]:
-    """`parts`: the first element of each name, so that "id" is the page's and not its revision's."""
+def _page(page: Any, number: int, unwanted: frozenset[str], counts: Counts) -> Iterator[Paragraph]:
+    parts = {str(part.tag).rpartition("}")[2]: part for part in page.iter()}
     space = parts["ns"].text if "ns" in parts else "0"
     if (space or "0").strip() != "0" or "redirect" in parts:
         counts.redirects += 1
