@@ -97,6 +97,12 @@ def test_one_thread_repeats_to_the_bit_and_seeds_differ() -> None:
     assert not np.array_equal(first.inward, other.inward)
 
 
+def test_every_epoch_and_shard_draws_anew() -> None:
+    same = store([50] * 16, np.tile(np.arange(1, 51), 16))
+    run = stepper(Word2VecConfig(width=4, min_count=1, sample=0.0, block=400, shards=1, epochs=3), same)
+    assert len({run.step().count for _ in range(run.total)}) > 4
+
+
 def test_resume_is_exact() -> None:
     whole = finish(stepper(CONFIG, two_topics(), seed=1))
     begun = stepper(CONFIG, two_topics(), seed=1)
