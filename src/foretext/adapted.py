@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2048
 """Texts held at a time while a stream is answered."""
-MOST_TOKENS = 8192
+MOST_TOKENS = 4096
 """Tokens of one forward pass."""
 
 
@@ -72,7 +72,11 @@ class Adapted:
         from foretext.prediction import log_probabilities
 
         views = {name: reader.prepare(texts) for name, reader in self.readers.items()}
-        each = [log_probabilities(model, views, most_tokens=MOST_TOKENS, device=self.device) for model in self.models]
+        # in the arithmetic it was trained in
+        bf16 = self.settled.config.precision == "bf16"
+        each = [
+            log_probabilities(model, views, most_tokens=MOST_TOKENS, device=self.device, bf16=bf16) for model in self.models
+        ]
         if len(each) == 1:
             return each[0]
         mean: Floats = np.logaddexp.reduce(np.stack(each), axis=0) - np.log(len(each))

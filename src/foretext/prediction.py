@@ -101,8 +101,10 @@ def log_probabilities(
     *,
     most_tokens: int,
     device: torch.device | str = "cpu",
+    bf16: bool = False,
 ) -> Floats:
-    """[n,K] of the given examples (None: all), in that order; examples of like length are computed together."""
+    """[n,K] of the given examples (None: all), in that order; examples of like length are computed together. `bf16`:
+    arithmetic of the encoder and the head's products; log-probabilities are always fp32."""
     model.to(device).eval()
     lead = max(sources.values(), key=lambda view: len(view.ids))
     wanted = np.arange(len(lead)) if examples is None else examples
@@ -110,7 +112,9 @@ def log_probabilities(
     parts, numbers = [], []
     for group in lead.groups(order, most_tokens):
         batch = to_torch(views(model, sources, group), device)
-        parts.append(model.head(HEAD).predict(model(batch)).float().cpu().numpy())
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
+            found = model.head(HEAD).predict(model(batch))
+        parts.append(found.float().cpu().numpy())
         numbers.append(group)
     place = np.empty(len(lead), np.int64)
     place[wanted] = np.arange(len(wanted))

@@ -80,6 +80,10 @@ class Bench:
         return self.task.metrics[0].names[0]
 
     @property
+    def _bf16(self) -> bool:
+        return self.strategy.precision == "bf16"
+
+    @property
     def seen(self) -> dict[str, Prepared]:
         """The examples as this strategy's encoders see them."""
         if self.strategy.how == "features":
@@ -106,7 +110,9 @@ class Bench:
 
     def probabilities(self, model: Model, rows: Ints) -> Floats:
         """[n,K] of the given rows."""
-        found = log_probabilities(model, self.seen, rows, most_tokens=self.strategy.micro_tokens, device=self.device)
+        found = log_probabilities(
+            model, self.seen, rows, most_tokens=self.strategy.micro_tokens, device=self.device, bf16=self._bf16
+        )
         return np.exp(found.astype(np.float64))
 
     def mix_weights(self, arrays: Arrays) -> JSON:
@@ -120,7 +126,7 @@ class Bench:
         view, shape = self.texts[name], self.shapes[name]
         size = forecast_bytes(view, shape, self.head)
         watch.say(f"features of {name}: {len(view.lengths):,} windows, {size / 1e6:,.1f} MB")
-        most, bf16 = self.strategy.micro_tokens, self.strategy.precision == "bf16"
+        most, bf16 = self.strategy.micro_tokens, self._bf16
         if self.strategy.cache:
             key = weights_key(self.sources[name])
             features, known = cached_encode(
@@ -141,7 +147,10 @@ class Bench:
             if name in self.remembered:
                 features = self.remembered[name].features(windows)
             else:
-                features = encode(encoders[name], view, self.head, windows=windows, most_tokens=self.strategy.micro_tokens, device=self.device)
+                features = encode(
+                    encoders[name], view, self.head, windows=windows, most_tokens=self.strategy.micro_tokens,
+                    device=self.device, bf16=self._bf16,
+                )  # fmt: skip
             centres[name] = torch.from_numpy(features.mean(0, dtype=np.float64).astype(np.float32))
         return centres
 
