@@ -110,6 +110,25 @@ class Adapted:
             models.append(model.eval())
         return models
 
+    def lines(self) -> list[str]:
+        """What it is and how it came about, for people."""
+        told = self.provenance
+        data, dev = told.get("data", {}), told.get("dev", {})
+        rows = [f"a classifier of {len(self.labels)} labels by {self.settled.config.how}: {_few(self.labels)}"]
+        if data:
+            rows.append(f"{data['train']:,} training texts, {data['dev']:,} dev texts ({data['dev set']})")
+        if dev.get("mean") is not None:
+            around = f" ± {dev['sd']:.3f} over {dev['seeds']} seeds" if dev["sd"] is not None else ""
+            failed = f", {dev['failed']} failed" if dev["failed"] else ""
+            rows.append(f"dev {told['metric']} {dev['mean']:.3f}{around}{failed} (always one answer: {told['majority']:.3f})")
+        for name, limit in told.get("limits", {}).items():
+            rows.append(f"source {name}: {limit['texts over the limit']:,} texts over the limit, {limit['share cut']:.1%} of tokens cut")
+        for name, shares in (told.get("mix") or {}).items():
+            rows.append(f"layers of {name}, bottom to top: {' '.join(f'{share:.2f}' for share in shares)}")
+        if "seconds" in told:
+            rows.append(f"{told['seconds']:.1f} s")
+        return rows
+
     # ── saving ──
 
     def save(self, path: Path, *, replace: bool = False) -> "Adapted":
@@ -135,6 +154,10 @@ class Adapted:
                 (draft / "sources" / name).mkdir(parents=True)
                 source.write(draft / "sources" / name)
         return load_adapted(path)
+
+
+def _few(labels: Sequence[str], most: int = 8) -> str:
+    return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if len(labels) > most else "")
 
 
 def load_adapted(path: str | Path) -> Adapted:

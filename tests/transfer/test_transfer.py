@@ -1,5 +1,7 @@
 """Stage two end to end on a miniature world: what moves, what is equal, what is refused, what is resumed."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +9,13 @@ import numpy as np
 import pytest
 
 from foretext.adapted import Adapted, load_adapted
-from foretext.errors import ArtefactError, DataError, DivergedError, UsageError
+from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, UsageError
 from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
 from foretext.training.progress import SilentWatch
 from foretext.transfer import transfer
 from foretext.transfer.data import ExampleBatches, read_data
+from foretext.types import Report
 from stage_two import labelled, pretrained
 
 TRAIN, TEST = labelled(60, 1, longest=8), labelled(90, 2, longest=8)
@@ -208,6 +211,39 @@ def test_an_interrupted_transfer_goes_on_to_the_same_bits(tmp_path: Path, monkey
     assert again.key == resumed.key
     with pytest.raises(UsageError, match="exists already"):
         transfer(source, TASK, TRAIN, strategy=strategy, out=tmp_path / "parts")
+
+
+class Killing(SilentWatch):
+    """Sends SIGTERM after so many updates."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def report(self, step: int, report: Report) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("family", ["bert", "word2vec"])
+def test_a_signal_within_a_seed_saves_and_resuming_gives_the_same_bits(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foretext.transfer.seeds.CHEAP", 0)
+    source, strategy = pretrained(family), StrategyConfig(steps=12, unfreeze="gradual", evaluations=4)
+    whole = transfer(source, TASK, TRAIN, strategy=strategy, out=tmp_path / "whole")
+    with pytest.raises(Preempted):
+        transfer(source, TASK, TRAIN, strategy=strategy, out=tmp_path / "parts", watch=Killing(7))
+    resumed = transfer(source, TASK, TRAIN, strategy=strategy, out=tmp_path / "parts", resume=True)
+    assert np.array_equal(resumed.log_probabilities(TEXTS), whole.log_probabilities(TEXTS))
+
+
+def test_the_summary_for_people_says_what_happened() -> None:
+    made = transfer(pretrained("bert"), TASK, TRAIN, strategy=StrategyConfig(how="features", steps=5), seeds=2)
+    text = "\n".join(made.lines())
+    assert "3 labels by features: law, sea, sky" in text
+    assert "54 training texts, 6 dev texts" in text
+    assert "over 2 seeds" in text and "layers of text, bottom to top: 0.3" in text
 
 
 def test_without_dev_the_last_weights_are_kept() -> None:

@@ -111,6 +111,6 @@ def _adapted(made: Adapted, json: bool) -> None:
     if json:
         write_json({"path": str(made.path), "key": made.key, "labels": list(made.labels), **dict(made.provenance)})
         return
-    say(f"{made.path}: a classifier of {len(made.labels)} labels, key {made.key}")
-    for name, value in made.provenance.items():
-        say(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
+    say(f"{made.path}, key {made.key}")
+    for line in made.lines():
+        say(f"  {line}")

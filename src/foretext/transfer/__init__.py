@@ -99,6 +99,8 @@ def _transfer(
         "seconds": time.monotonic() - started,
         "machine": machine(),
     }
+    for name, shares in bench.mix_weights(members[0]).items():
+        watch.say(f"layers of {name}, bottom to top: {' '.join(f'{share:.2f}' for share in shares)}")
     settled_sources = {name: moved(source, members[0], name) for name, source in sources.items()}
     heads_only = {name: array for name, array in members[0].items() if name.startswith("heads.")}
     return Adapted(

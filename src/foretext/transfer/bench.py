@@ -115,7 +115,7 @@ class Bench:
         )
         return np.exp(found.astype(np.float64))
 
-    def mix_weights(self, arrays: Arrays) -> JSON:
+    def mix_weights(self, arrays: Arrays) -> dict[str, list[float]]:
         """The share each layer has in the learned mix, by source."""
         head = make_head(self.shapes, self.task, self.settled)
         own = {name.removeprefix(f"heads.{HEAD}."): array for name, array in arrays.items() if name.startswith("heads.")}
