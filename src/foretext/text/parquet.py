@@ -12,7 +12,7 @@ from foretext.text.sources import Source
 
 def parquet_fields(source: Source, wanted: str | None) -> Fields:
     """Choose the column from the schema, and from the first rows where several hold strings."""
-    names = list(_string_columns(source))
+    names = _string_columns(source)
     samples: dict[str, list[str]] = {name: [] for name in names}
     batch: Any = next(_batches(source, names, 100), None)
     for name in names if batch is not None else []:
@@ -42,32 +42,28 @@ def _arrow() -> Any:
     return pyarrow
 
 
-def _string_columns(source: Source) -> Iterator[str]:
+def _string_columns(source: Source) -> list[str]:
     arrow = _arrow()
+    kinds = arrow.types
     with source.raw() as stream:
-        for field in _opened(arrow, source, stream).schema_arrow:
-            if arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type):
-                yield field.name
-
-
-def _opened(arrow: Any, source: Source, stream: Any) -> Any:
-    try:
-        return arrow.parquet.ParquetFile(stream)
-    except (arrow.ArrowException, OSError) as error:
-        raise _damaged(source, error) from error
+        try:
+            schema = arrow.parquet.ParquetFile(stream).schema_arrow
+            return [field.name for field in schema if kinds.is_string(field.type) or kinds.is_large_string(field.type)]
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            raise _damaged(source, error) from error
 
 
 def _batches(source: Source, columns: Sequence[str], size: int) -> Iterator[Any]:
     """Record batches of `columns` as bytes, so that we and not pyarrow decode them. Damage is a DataError."""
     arrow = _arrow()
     with source.raw() as stream:
-        file = _opened(arrow, source, stream)
         try:
+            file = arrow.parquet.ParquetFile(stream)
             binary = arrow.schema([(name, arrow.large_binary()) for name in columns])
             for batch in file.iter_batches(batch_size=size, columns=list(columns)):
                 arrays = [batch.column(name).cast(arrow.large_binary()) for name in columns]
                 yield arrow.RecordBatch.from_arrays(arrays, schema=binary)
-        except (arrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError, ValueError) as error:
             raise _damaged(source, error) from error
 
 
