@@ -72,14 +72,17 @@ def steps_per_epoch(job: Job) -> float:
 
 
 def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
-    """What the run made, without optimizer state, and the tokenizer of its vocabulary (for word vectors, the prefix
-    of the lexicon that was trained)."""
+    """What the run made, without optimizer state, and the tokenizer of its vocabulary: for word vectors the prefix of
+    the lexicon that was trained; where pieces are not ranked, rows that were never reached are zero."""
     arrays = {n: a for n, a in stepper.state().arrays.items() if n.startswith(("encoders.", "heads."))}
     tokenizer = job.store.tokenizer
     table = arrays.get(STATIC_TABLE)
-    if table is not None and len(table) < tokenizer.size:
-        lexicon: Any = tokenizer  # only word lexicons, ranked by frequency, have more entries than are trained
-        tokenizer = lexicon.prefix(len(table))
+    missing = tokenizer.size - len(table) if table is not None else 0
+    if missing and len(getattr(tokenizer, "counts", ())):
+        lexicon: Any = tokenizer
+        tokenizer = lexicon.prefix(tokenizer.size - missing)
+    elif missing:
+        arrays = {name: np.pad(array, ((0, missing), (0, 0))) for name, array in arrays.items()}
     return tokenizer, arrays
 
 

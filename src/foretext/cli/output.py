@@ -14,6 +14,11 @@ def say(line: str = "") -> None:
     print(line, flush=True)
 
 
+def one_line(text: str) -> str:
+    """A text without line breaks, for a line of output."""
+    return " ".join(text.split())
+
+
 def write_json(value: JSON) -> None:
     """One JSON value on one line, for programs."""
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -1,0 +1,44 @@
+"""`neighbors`, `fill`, `score`: questions to a pretrained model."""
+
+from itertools import islice
+
+from foretext.bundle import load_pretrained
+from foretext.cli import options
+from foretext.cli.output import one_line, say, write_json
+from foretext.evaluation.neighbors import neighbors as find_neighbors
+from foretext.tasks.tables import read_texts
+from foretext.text.corpus import open_corpus
+
+CHUNK = 512
+"""Texts held at a time."""
+
+
+def neighbors(chosen: options.Neighbors) -> None:
+    """Nearest words, or nearest occurrences layer by layer."""
+    model = load_pretrained(chosen.pretrained)
+    corpus = open_corpus(list(chosen.in_)) if chosen.in_ else None
+    found = find_neighbors(model, chosen.query, corpus=corpus, n=chosen.n, same_word=chosen.same_word)
+    write_json(found.as_json()) if chosen.json else say(found.text())
+
+
+def fill(chosen: options.Fill) -> None:
+    """The likeliest pieces for each mask."""
+    from foretext.evaluation.fill import fill as fill_masks  # torch, which static neighbours do not need
+
+    found = fill_masks(load_pretrained(chosen.pretrained), chosen.text, n=chosen.n)
+    write_json(found.as_json()) if chosen.json else say(found.text())
+
+
+def score(chosen: options.Score) -> None:
+    """A line a text: log-probability (nats), tokens, the text."""
+    from foretext.evaluation.score import score as score_texts
+
+    model = load_pretrained(chosen.pretrained)
+    texts = iter(read_texts(chosen.file))
+    while chunk := list(islice(texts, CHUNK)):
+        for text, one in zip(chunk, score_texts(model, chunk), strict=True):
+            if chosen.json:
+                nats = [float(x) for x in one.nats]
+                write_json({"sum": one.sum, "mean": one.mean, "tokens": list(one.tokens), "nats": nats, "text": text})
+            else:
+                say(f"{one.sum:.4f}\t{len(one.tokens)}\t{one_line(text)}")

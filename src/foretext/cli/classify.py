@@ -1,0 +1,41 @@
+"""`predict` and `evaluate`: classifiers at work."""
+
+import itertools
+from pathlib import Path
+
+from foretext import api
+from foretext.adapted import Adapted, load_adapted
+from foretext.cli import options
+from foretext.cli.output import one_line, say, write_json
+from foretext.errors import UsageError
+from foretext.evaluation.report import evaluate as evaluate_adapted
+from foretext.tasks.tables import read_texts
+
+
+def _adapted(folder: str) -> Adapted:
+    found = api.load(folder)
+    if not isinstance(found, Adapted):
+        raise UsageError("expected an adapted folder, found a pretrained one", file=folder, remedy="make one with foretext transfer")
+    return found
+
+
+def predict(chosen: options.Predict) -> None:
+    """A line a text: the label, its probability, the text."""
+    model = load_adapted(chosen.adapted)
+    texts, again = itertools.tee(read_texts(chosen.file, text=chosen.text))
+    for prediction, text in zip(model.stream(texts), again, strict=True):
+        if chosen.json:
+            write_json({"labels": prediction.labels, "probabilities": prediction.probabilities, "text": text})
+        else:
+            say(f"{'|'.join(prediction.labels)}\t{prediction.probability:.4f}\t{one_line(text)}")
+
+
+def evaluate(chosen: options.Evaluate) -> None:
+    """Scores with intervals on a labelled file."""
+    report = evaluate_adapted(_adapted(chosen.adapted), Path(chosen.test), text=chosen.text, label=chosen.label)
+    if chosen.picture is not None:
+        report.picture(chosen.picture)
+    if chosen.json:
+        write_json(report.as_json())
+    else:
+        say(report.text())
