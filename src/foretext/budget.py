@@ -6,6 +6,7 @@ from foretext.errors import UsageError
 from foretext.models.catalog import family
 from foretext.steppers import Job, make, steps_per_epoch
 from foretext.training import trial
+from foretext.training.config import Limits
 from foretext.training.progress import Watch
 from foretext.types import JSON, Stepper
 
@@ -16,21 +17,25 @@ ENDLESS = 1_000_000_000
 """A provisional length, so that a trial runs at the run's beginning (warm-up rates), not past its end."""
 
 
-def planned(job: Job, watch: Watch) -> tuple[Stepper, str]:
-    """The run's Stepper with its length fixed, and the reason: steps as given, epochs counted, or minutes divided by
-    what a short trial measured (making the Stepper and the trial come off the budget)."""
+def planned(job: Job, watch: Watch) -> tuple[Stepper, Limits, str]:
+    """The run's Stepper with its length fixed, the run's limits, and the reason: steps as given, epochs counted, or
+    minutes divided by what a short trial measured (making the Stepper and the trial come off the budget, and
+    evaluations are as many as it bears)."""
     limits = job.recipe.limits
     if limits.steps is not None:
-        return make(job, steps=limits.steps, watch=watch), f"{limits.steps:,} steps, as asked"
+        return make(job, steps=limits.steps, watch=watch), limits, f"{limits.steps:,} steps, as asked"
     if limits.minutes is None:
-        return _by_epochs(job, watch)
+        stepper, why = _by_epochs(job, watch)
+        return stepper, limits, why
     began = time.monotonic()
     stepper = make(job, steps=ENDLESS, watch=watch)
     watch.say("a short trial turns minutes into steps")
     rate = trial.measure(stepper, min(TRIAL_SECONDS, TRIAL_SHARE * 60.0 * limits.minutes))
+    limits = trial.affordable(rate, limits, spent=time.monotonic() - began)
+    assert limits.minutes is not None
     steps = trial.plan_steps(rate, limits.minutes, limits, spent=time.monotonic() - began)
     why = f"{limits.minutes:g} minutes are {steps:,} steps at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
-    return _with_length(job, stepper, steps, watch), why
+    return _with_length(job, stepper, steps, watch), limits, why
 
 
 def _by_epochs(job: Job, watch: Watch) -> tuple[Stepper, str]:
@@ -66,7 +71,8 @@ def forecast(job: Job, watch: Watch) -> dict[str, JSON]:
     if limits.steps is not None:
         steps = limits.steps
     elif limits.minutes is not None:
-        steps = trial.plan_steps(rate, limits.minutes, limits)
+        limits = trial.affordable(rate, limits)
+        steps = trial.plan_steps(rate, limits.minutes or 0.0, limits)
     else:
         steps = max(1, round(_epochs(job) * per_epoch))
     found = trial.forecast(rate, steps, limits)

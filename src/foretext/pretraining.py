@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences
@@ -70,7 +72,7 @@ def pretrain(
 def _train(job: Job, stepper: Stepper, plan: JSON, out: Path, work: Path, watch: Watch) -> Pretrained:
     recipe = job.recipe
     line = unigram_entropy(job.store.counts) if recipe.objectives else None
-    ending = run(stepper, work, recipe.limits, watch, unigram=line)
+    ending = run(stepper, work, msgspec.convert(plan["limits"], Limits), watch, unigram=line)
     watch.say(f"writing {out}")
     tokenizer, arrays = arrays_of(job, stepper)
     made = Pretrained(
@@ -160,10 +162,10 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
         fresh = not any((work / "checkpoints").glob("step-*"))
         return make(job, steps=plan["steps"], watch=watch, fresh=fresh), plan
     precision = settled_precision(job) if recipe.objectives else None
-    stepper, why = planned(replace(job, precision=precision), watch)
+    stepper, limits, why = planned(replace(job, precision=precision), watch)
     watch.say(why)
     plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "why": why}
-    plan["machine"] = machine()
+    plan.update(machine=machine(), limits=msgspec.to_builtins(limits))
     write_json(file, plan)
     return stepper, plan
 

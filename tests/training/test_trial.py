@@ -7,7 +7,7 @@ import pytest
 
 from foretext.errors import DivergedError
 from foretext.training.config import Limits
-from foretext.training.trial import Rate, forecast, measure, plan_steps
+from foretext.training.trial import Rate, affordable, forecast, measure, plan_steps
 from foretext.types import Report, State
 
 
@@ -84,6 +84,15 @@ def test_the_plan_fits_the_minutes():
     # every 10 steps a look: 2 s on 1 s
     assert plan_steps(rate(), 1.0, Limits(evaluate_steps=10, keep=0)) == 196
     assert plan_steps(rate(), 0.0, plain) == 1
+
+
+def test_looking_may_not_eat_the_budget():
+    # A look is 2 s: in a minute, six seconds of looking are three looks.
+    assert affordable(rate(), Limits(minutes=1.0, evaluations=20)) == Limits(minutes=1.0, evaluations=3)
+    assert affordable(rate(), Limits(minutes=1.0, evaluations=20), spent=40.0).evaluations == 1
+    assert affordable(rate(), Limits(minutes=1.0, evaluations=2)).evaluations == 2
+    assert affordable(rate(), Limits(minutes=1.0, evaluations=0)).evaluations == 0
+    assert affordable(rate(), Limits(steps=10, evaluations=20)).evaluations == 20
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(evaluate_steps=50), Limits(keep=0), Limits(checkpoint_steps=100)])

@@ -9,11 +9,13 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foretext.training.config import Limits
 from foretext.types import Stepper
 
+LOOKING = 0.1
+"""Most of a time budget that evaluations may take."""
 WRITE = 150e6
 """Bytes a second that checksums, fsync and a slow disk let through; an underestimate on purpose."""
 MARGIN = 0.98
@@ -86,6 +88,16 @@ def _usual(times: Sequence[float]) -> float:
     """The mean without hiccups: a step five times the median is a compilation or another process, not a step."""
     limit = 5.0 * statistics.median(times)
     return max(statistics.fmean(t for t in times if t <= limit), 1e-9)
+
+
+def affordable(rate: Rate, limits: Limits, *, spent: float = 0.0) -> Limits:
+    """`limits` with as many evaluations as a tenth of `limits.minutes` (of which `spent` seconds are gone) can pay for,
+    at least one where there were any. A run's limits are settled by this before it starts, and then kept with it."""
+    if limits.minutes is None or limits.evaluate_steps is not None:
+        return limits
+    left = max(60.0 * limits.minutes - spent, 0.0)
+    most = max(1, int(LOOKING * left / max(rate.evaluation, 1e-9)))
+    return replace(limits, evaluations=min(limits.evaluations, most))
 
 
 def plan_steps(rate: Rate, minutes: float, limits: Limits, *, spent: float = 0.0) -> int:
