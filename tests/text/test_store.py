@@ -220,6 +220,15 @@ def test_a_damaged_store_is_built_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert files(build_store(strings_corpus(DOCUMENTS), made, tmp_path)) == whole
 
 
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    path = build_store(strings_corpus(DOCUMENTS), tokenizer(), tmp_path).path
+    path.rename(tmp_path / f".partial-{path.name}-999999-abc")
+    other = tmp_path / ".partial-other-999999-abc"
+    other.mkdir()
+    build_store(strings_corpus(DOCUMENTS), tokenizer(), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == sorted([path.name, other.name])
+
+
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     store = build_store(strings_corpus(DOCUMENTS), tokenizer(), tmp_path)
     with pytest.raises(ArtefactError, match="another tokenizer"):

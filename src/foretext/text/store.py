@@ -112,6 +112,8 @@ def build_store(
                 return open_store(path, tokenizer)
             except ArtefactError:
                 pass  # damaged: what can be computed again is not worth a question
+        for left in path.parent.glob(f".*-{key}-*"):
+            shutil.rmtree(left, ignore_errors=True)  # a killed writer's: we hold its lock
         processes = worker_count(corpus, workers)
         meta: dict[str, Any] = {"version": VERSION, "vocabulary": tokenizer.size, "tokenizer": tokenizer.key}
         with sealing(path, kind=KIND, key=key, meta=meta, replace=True) as draft:
