@@ -14,16 +14,37 @@ from pathlib import Path
 
 import msgspec
 
+from foretext.bundle import Pretrained, load_pretrained
 from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
 from foretext.draws import generator
-from foretext.errors import DataError
+from foretext.errors import DataError, UsageError
+from foretext.evaluation.fill import fill
+from foretext.evaluation.neighbors import Words, neighbors
 from foretext.folder import fingerprint
 from foretext.ladder import LadderConfig, LadderWatch, Result, ladder
+from foretext.ladder.findings import findings
+from foretext.models.catalog import family
 from foretext.text.corpus import CorpusConfig
 
 TESTS = 2000
 UNLABELLED = "Uncategorized"
 SPLIT_SEED = 0
+WORDS = ("violin", "protein", "river", "emperor", "computer")
+MASKED = (
+    "Paris is the capital of [MASK].",
+    "He was a German [MASK] and composer.",
+    "The river flows into the [MASK] sea.",
+)
+AFTERWARDS = """
+The report, with the label-efficiency plot: {report}
+
+On your own text: a folder of .txt files, and .csv files with the columns text and label
+  foretext check texts
+  foretext ladder --corpus texts --train labels.csv --test test.csv --out ladder
+or one model from raw text to predictions
+  foretext pretrain bert-budget texts --minutes 30 --out model
+  foretext transfer model classify labels.csv --how finetune --out classifier
+  foretext predict classifier new.txt"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +140,40 @@ def demo(out: str | Path, *, full: bool = False, minutes: float | None = None, w
     if minutes is not None:
         config = replace(config, minutes=minutes)
     result = ladder(config, out, watch=watch)
-    for line in (out / "table.txt").read_text(encoding="utf-8").splitlines():
-        say(line)
+    say(f"\n{config.title}: accuracy by labelled texts a topic ({result.table.tests:,} test texts)\n")
+    say(result.text())
+    for _, sentence in findings(result.table):
+        say(f"• {sentence}")
+    show(result)
+    say(AFTERWARDS.format(report=result.report, out=out))
     return result
+
+
+def show(result: Result) -> None:
+    """What the rungs know besides topics: nearest words of the static one, filled masks of the contextual one."""
+    models = {cell.rung: cell for cell in result.cells if cell.kind == "pretraining" and not cell.failed}
+    for name in models:
+        model = load_pretrained(result.model(name))
+        can = family(model.recipe.family.name).can
+        if "contextual" not in can:
+            say(f"\nNearest words ({name})")
+            for word in WORDS:
+                _say_neighbors(model, word)
+        if "fill" in can:
+            say(f"\nFilled masks ({name})")
+            for sentence in MASKED:
+                guesses = fill(model, sentence, n=6).guesses[0]
+                said = "  ".join(f"{guess.piece} {guess.probability:.0%}" for guess in guesses)
+                say(f"  {sentence}  →  {said}")
+
+
+def _say_neighbors(model: Pretrained, word: str) -> None:
+    try:
+        found = neighbors(model, word, n=7)
+    except UsageError:  # a small run may not have kept the word
+        return
+    assert isinstance(found, Words)
+    say(f"  {word:<10} {'  '.join(one.word for one in found.nearest[0])}")
 
 
 def say(text: str = "") -> None:

@@ -3,50 +3,25 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from foretext.adapted import Adapted
 from foretext.baselines import BASELINE_RUNGS, Predictor, names
-from foretext.bundle import SOURCE, Pretrained, build_model, load_pretrained
-from foretext.draws import number
 from foretext.ladder.cells import Cell, Plan, done, to_hex
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.draw import label_set
-from foretext.ladder.machine import machine, peak, reset_peak, versions
+from foretext.ladder.machine import circumstances, reset_peak
 from foretext.ladder.plan import Rung, rungs, strategy
-from foretext.pretraining import Setting, pretrain
-from foretext.strategies import StrategyConfig
-from foretext.tasks.base import Labelled, read_labelled
-from foretext.tasks.classify import ClassifyConfig
-from foretext.text.corpus import excluding, open_corpus
+from foretext.ladder.texts import corpus_of, labelled, model_folder
+from foretext.tasks.base import Labelled
 from foretext.training.progress import SilentWatch, Watch
-from foretext.transfer import transfer
-from foretext.types import Corpus
-
-
-def labelled(config: LadderConfig, file: str) -> Labelled:
-    """The grid's labelled texts in one of its two files."""
-    return read_labelled(file, text=config.text, label=config.label)
-
-
-def corpus_of(config: LadderConfig, test: Labelled) -> Corpus:
-    """The grid's raw text, without the documents that hold a test text (unless it says not to)."""
-    whole = open_corpus(config.corpus, config.reading)
-    return excluding(whole, test.texts) if config.hold_out else whole
-
-
-def model_folder(out: Path, key: str) -> Path:
-    """Where a pretraining cell's model lies."""
-    return out / "models" / key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Makes cells of one grid into one folder; remembers the texts and the last models it opened."""
+    """Makes cells of one grid into one folder; remembers the texts."""
 
     config: LadderConfig
     out: Path
@@ -70,41 +45,21 @@ class Bench:
         """The cell of `plan`, measured while it is made."""
         reset_peak()
         if plan.kind == "pretraining":
-            return self._pretrain(plan, watch or SilentWatch())
+            # torch is imported here and not above: a worker that runs baselines needs none
+            from foretext.ladder.network import pretrained_cell
+
+            corpus = corpus_of(self.config, self.test)
+            return pretrained_cell(plan, self.rungs[plan.rung].recipe, corpus, self.out, watch or SilentWatch())
         return self._score(plan)
 
-    def _pretrain(self, plan: Plan, watch: Watch) -> Cell:
-        start = time.perf_counter()
-        made = pretrain(
-            self.rungs[plan.rung].recipe,
-            corpus_of(self.config, self.test),
-            model_folder(self.out, plan.key),
-            setting=Setting(cache=self.out / "cache"),
-            watch=watch,
-            resume=True,
-        )
-        came = made.provenance
-        return done(
-            plan,
-            seconds={"pretraining": time.perf_counter() - start, "training": came.seconds},
-            scores=dict(came.results),
-            parameters=encoder_size(made),
-            notes={
-                "steps": came.steps,
-                "epochs": came.epochs,
-                "tokens in the corpus": came.tokens,
-                "vocabulary": made.tokenizer.size,
-            },
-            **_circumstances(),
-        )
-
     def _score(self, plan: Plan) -> Cell:
+        train = label_set(self.pool, plan.labels, plan.seed)
+        gold = names(self.test)
         start = time.perf_counter()
-        predictor = self._fit(plan)
+        predictor = self._fit(plan, train)
         fitted = time.perf_counter()
         said = predictor.predict(self.test.texts)
         answered = time.perf_counter()
-        gold = names(self.test)
         return done(
             plan,
             seconds={"transfer": fitted - start, "predict": answered - fitted},
@@ -112,58 +67,18 @@ class Bench:
             correct=to_hex(np.array([a == b for a, b in zip(said, gold, strict=True)])),
             tests=len(gold),
             parameters=predictor.parameters,
-            **_circumstances(),
+            **circumstances(),
         )
 
-    def _fit(self, plan: Plan) -> Predictor:
+    def _fit(self, plan: Plan, train: Labelled) -> Predictor:
         """The predictor of a score cell."""
-        train = label_set(self.pool, plan.labels, plan.seed)
         if not plan.how:
             # A balanced label set has no commonest label: the majority is the pool's, which a user knows.
             return BASELINE_RUNGS[plan.rung].fit(self.pool if plan.rung == "majority" else train, None, plan.seed)
-        source = opened(model_folder(self.out, plan.needs))
-        if plan.how == "scratch":
-            source = untrained(source, number(self.config.seed, "scratch", plan.seed))
-        return adapt(source, train, strategy(self.config, plan.how), plan.seed)
+        from foretext.ladder.network import fit
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Transferred:
-    """An Adapted as a Predictor."""
-
-    adapted: Adapted
-    parameters: int
-
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        return [prediction.label for prediction in self.adapted.predict(texts)]
-
-
-def adapt(source: Pretrained, train: Labelled, settings: StrategyConfig, seed: int) -> Predictor:
-    """`source` transferred to the label set, with fixed settings and without a dev set."""
-    task = ClassifyConfig(multi=False, dev_share=0.0)
-    made = transfer({SOURCE: source}, task, train, None, settings, seed=seed)
-    head = sum(array.size for name, array in made.members[0].items() if name.startswith("heads."))
-    return _Transferred(adapted=made, parameters=encoder_size(source) + int(head))
-
-
-@lru_cache(maxsize=2)
-def opened(folder: Path) -> Pretrained:
-    """A rung's model, opened once a process."""
-    return load_pretrained(folder)
-
-
-def untrained(source: Pretrained, seed: int) -> Pretrained:
-    """The same network and tokenizer as `source` before any pretraining: 0 steps of its recipe."""
-    import torch
-
-    torch.manual_seed(seed)
-    arrays = build_model(source.recipe, source.tokenizer.size).arrays()
-    return dataclasses.replace(source, arrays=arrays, path=None, key=f"{source.key}-untrained-{seed}")
-
-
-def encoder_size(made: Pretrained) -> int:
-    """Numbers in the encoder."""
-    return int(sum(array.size for name, array in made.arrays.items() if name.startswith("encoders.")))
+        scratch = self.config.seed if plan.how == "scratch" else None
+        return fit(model_folder(self.out, plan.needs), train, strategy(self.config, plan.how), plan.seed, scratch=scratch)
 
 
 def scores(said: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
@@ -174,12 +89,3 @@ def scores(said: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
         hit = sum(a == b == label for a, b in pairs)
         f1.append(2 * hit / (sum(a == label for a in said) + sum(b == label for b in gold)))
     return {"accuracy": sum(a == b for a, b in pairs) / len(pairs), "macro F1": sum(f1) / len(f1)}
-
-
-def _circumstances() -> dict[str, object]:
-    return {
-        "memory": peak(),
-        "machine": machine(),
-        "versions": versions(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -6,7 +6,9 @@ import os
 import platform
 import resource
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from foretext.types import JSON
 
@@ -52,6 +54,16 @@ def peak() -> int:
                 return int(line.split()[1]) * 1024
     scale = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def circumstances() -> dict[str, Any]:
+    """What every cell records besides its figures: peak memory, machine, versions, and when (UTC)."""
+    return {
+        "memory": peak(),
+        "machine": machine(),
+        "versions": versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -16,7 +16,6 @@ from foretext.recipe import Recipe, to_json
 from foretext.recipes import find
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Labelled
-from foretext.training.config import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +37,8 @@ def rungs(config: LadderConfig) -> list[Rung]:
             settled.limits, steps=None, epochs=None, minutes=config.minutes, checkpoint_minutes=1.0, evaluations=4
         )
         hows = config.how.get(name) or default_hows(settled)
-        found.append(Rung(name=name, recipe=replace(settled, limits=_within(settled.limits, limits), seed=config.seed), hows=hows))
+        found.append(Rung(name=name, recipe=replace(settled, limits=limits, seed=config.seed), hows=hows))
     return found
-
-
-def _within(own: Limits, budget: Limits) -> Limits:
-    """The budget, or the recipe's own end where that is given in epochs or steps (a static rung stops when it is done)."""
-    return budget
 
 
 def default_hows(made: Recipe) -> tuple[str, ...]:

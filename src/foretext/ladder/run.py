@@ -8,7 +8,6 @@ from pathlib import Path
 from foretext.baselines import BASELINE_RUNGS, names
 from foretext.errors import UsageError
 from foretext.folder import is_sealed, locked, write_json
-from foretext.ladder.bench import corpus_of, labelled, model_folder
 from foretext.ladder.cells import Cell, CellFolder, Plan
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.draw import check_task
@@ -17,12 +16,12 @@ from foretext.ladder.plan import Rung, plans, rungs, task_key
 from foretext.ladder.rendering import as_csv, as_json, as_text
 from foretext.ladder.report import page
 from foretext.ladder.table import Table, build, shown
+from foretext.ladder.texts import corpus_of, labelled, model_folder
 from foretext.ladder.watch import LadderWatch, choose_watch
 from foretext.ladder.workers import Crew
 from foretext.models.catalog import family
 from foretext.tasks.base import Labelled
-from foretext.text.corpus import ExcludingCorpus
-from foretext.types import JSON, Corpus
+from foretext.types import JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ def _run(config: LadderConfig, out: Path, watch: LadderWatch) -> Result:
     made = plans(config, found, corpus.key, task_key(pool, test))
     cells = cell_folder(out)
     todo = [plan for plan in made if not _there(out, cells, plan)]
-    write_index(out, _index(config, found, made, corpus, pool, test))
+    write_index(out, _index(config, found, made, pool, test))
     workers = config.workers or len(os.sched_getaffinity(0))
     watch.begin(todo, len(made) - len(todo), config.minutes, workers)
     crew = Crew(config=config, out=out, cells=cells, watch=watch)
@@ -123,15 +122,14 @@ def _check(config: LadderConfig) -> None:
 
 
 def _index(
-    config: LadderConfig, found: Sequence[Rung], made: Sequence[Plan], corpus: Corpus, pool: Labelled, test: Labelled
+    config: LadderConfig, found: Sequence[Rung], made: Sequence[Plan], pool: Labelled, test: Labelled
 ) -> Index:
-    kept_out = f"{corpus.excluded:,} documents held a test text and were left out" if isinstance(corpus, ExcludingCorpus) else ""
     labels = sorted(set(names(pool)))
     return Index(
         keys=tuple(plan.key for plan in made),
         title=config.title,
         command=config.command,
-        corpus={"corpus": ", ".join(config.corpus), "held out": kept_out or "nothing: test texts may be in the corpus"},
+        corpus={"corpus": ", ".join(config.corpus)},
         task={
             "labels": f"{len(labels)}: {', '.join(labels[:20])}{', …' if len(labels) > 20 else ''}",
             "labelled texts": f"{len(pool):,} to draw from, {len(test):,} to test on",

@@ -19,6 +19,7 @@ from types import FrameType
 import msgspec
 
 from foretext.errors import ForetextError, Preempted
+from foretext.ladder.bench import Bench
 from foretext.ladder.cells import CellFolder, Plan, done
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.watch import LadderWatch
@@ -32,16 +33,10 @@ PATIENCE = 60.0
 # ── inside the worker ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def serve(pipe: Connection, config: LadderConfig, out: Path, folder: Path, threads: int | None) -> None:
+def serve(pipe: Connection, config: LadderConfig, out: Path, folder: Path) -> None:
     """A worker's life: read a plan, make and write its cell, say so; until the pipe closes."""
     # Ctrl-C reaches the whole process group; the parent decides what becomes of it and sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from foretext.ladder.bench import Bench
-
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
     bench, cells = Bench(config=config, out=out), CellFolder(path=folder)
     while True:
         try:
@@ -137,7 +132,7 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=serve, args=(theirs, self.config, self.out, self.cells.path, threads), daemon=True
+            target=serve, args=(theirs, self.config, self.out, self.cells.path), daemon=True
         )
         # Threads are counted when the child's libraries load: the environment must say so before.
         with _environment(dict.fromkeys(_THREADS, str(threads)) if threads else {}):

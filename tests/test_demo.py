@@ -1,0 +1,67 @@
+"""The demo's text: split the same every time, test texts nowhere in the raw text."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
+from foretext.demo import Introduction, grid, introductions, prepare
+from foretext.errors import DataError, UsageError
+from foretext.text.corpus import open_corpus
+
+RECORDS = [
+    Introduction(title=f"T{n}", extract=f"Text number {n}.\n\nSecond paragraph {n}.", topic=("a", "b", "Uncategorized")[n % 3])
+    for n in range(30)
+]
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with open(file, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_split_is_clean_and_the_same_every_time(tmp_path: Path) -> None:
+    files = prepare(tmp_path / "one", RECORDS, tests=6)
+    again = prepare(tmp_path / "two", RECORDS, tests=6)
+    assert files.corpus.read_bytes() == again.corpus.read_bytes()
+    assert files.test.read_bytes() == again.test.read_bytes()
+    train, test = rows(files.train), rows(files.test)
+    assert (len(train), len(test)) == (14, 6)
+    assert {row["topic"] for row in train + test} == {"a", "b"}
+    corpus = files.corpus.read_text()
+    assert not any(row["text"] in corpus for row in test)
+    assert all(row["text"] in corpus for row in train)
+    assert sum(f"Text number {n}." in corpus for n in range(2, 30, 3)) == 10  # unlabelled text is raw text
+    assert prepare(tmp_path / "one", RECORDS, tests=6) == files
+
+
+def test_a_document_is_an_introduction(tmp_path: Path) -> None:
+    files = prepare(tmp_path, RECORDS, tests=6)
+    config = grid(files)
+    assert len({s.document for s in open_corpus(config.corpus, config.reading).sentences()}) == 24
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": {"title": "A"}}')
+    with pytest.raises(DataError, match="not the introductions"):
+        introductions(tmp_path / "x.json")
+
+
+def test_the_wheels_text_is_what_it_was() -> None:
+    try:
+        wheel_file(WIKI_INTRODUCTIONS)
+    except UsageError:
+        pytest.skip("the extra `demo` is not installed")
+    records = introductions()
+    assert len(records) == 10_033
+    assert len({record.topic for record in records}) == 12
+    assert sum(record.topic == "Uncategorized" for record in records) == 1000
+
+
+def test_full_is_more_of_the_same(tmp_path: Path) -> None:
+    files = prepare(tmp_path, RECORDS, tests=6)
+    quick, full = grid(files), grid(files, full=True)
+    assert set(quick.rungs) <= set(full.rungs)
+    assert set(quick.labels) <= set(full.labels)
+    assert full.minutes > quick.minutes
