@@ -89,7 +89,7 @@ def test_cuts_are_as_probable_as_sentencepieces(word: str) -> None:
     model = _unigram["model"]
     pieces = [model.id_to_piece(number) for number in range(model.get_piece_size())]
     scores = [model.get_score(number) for number in range(model.get_piece_size())]
-    ours = [number for number, _, _ in Unigram(pieces, scores, 3, 0).spell(word)]
+    ours = [number for number, _, _ in Unigram(pieces, scores, range(3), 0).spell(word)]
     theirs = model.encode(word)
     assert "".join(pieces[number] for number in ours) == word
     assert sum(scores[n] for n in ours) >= sum(scores[n] for n in theirs) - 1e-4

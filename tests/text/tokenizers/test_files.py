@@ -7,6 +7,7 @@ import pytest
 from foretext.errors import ArtefactError, UsageError
 from foretext.text.corpus import strings_corpus
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
+from foretext.text.tokenizers.spelling import WordPiece
 
 DOCUMENTS = ["The cats sat on the mat, and the naïve café cats ate.", "我来到北京清华大学。今天天气不错。"] * 3
 KINDS = ("words", "characters", "wordpiece", "bpe", "unigram")
@@ -78,3 +79,15 @@ def test_a_prefix_knows_the_frequent_words() -> None:
         made("wordpiece").prefix(5)
     with pytest.raises(UsageError, match="prefix of 1"):
         whole.prefix(1)
+
+
+def test_an_imported_vocabulary_has_its_special_tokens_anywhere(tmp_path: Path) -> None:
+    """google-research/bert's vocab.txt has [UNK] at 100 and [MASK] at 103, GPT-2's <|endoftext|> is the last."""
+    pieces = ["[PAD]", "the", "[UNK]", "cat", "##s", "[MASK]", "[", "mask", "]"]
+    config = TokenizerConfig(special=("[PAD]", "[UNK]", "[MASK]"), unseen="word")
+    imported = ChunkTokenizer(config, WordPiece(pieces, {0, 2, 5}, 2, whole_unknown=True))
+    assert imported.special == {"[PAD]": 0, "[UNK]": 2, "[MASK]": 5}
+    assert imported.ids(["the cats [MASK] dog"])[0].tolist() == [1, 3, 4, 6, 7, 8, 2]
+    imported.save(tmp_path)
+    assert load_tokenizer(tmp_path).key == imported.key
+    assert load_tokenizer(tmp_path).ids(["the cats [MASK] dog"])[0].tolist() == [1, 3, 4, 6, 7, 8, 2]

@@ -11,7 +11,7 @@ from foretext.errors import DataError, UsageError
 from foretext.folder import fingerprint
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.files import write_files
-from foretext.text.tokenizers.spelling import Spelling, Whole, unknown_id
+from foretext.text.tokenizers.spelling import Spelling, Whole, special_ids
 from foretext.text.tokenizers.splitting import Splitter
 from foretext.types import Bits, Encoding, Ints, Text
 
@@ -75,7 +75,7 @@ class ChunkTokenizer:
         self.spelling = spelling
         self.pieces: Sequence[str] = spelling.pieces
         self.size = len(spelling.pieces)
-        self.special: Mapping[str, int] = {token: number for number, token in enumerate(config.special)}
+        self.special: Mapping[str, int] = special_ids(config.special, spelling.pieces)
         counts = spelling.counts if isinstance(spelling, Whole) else ()
         self.counts: Ints = np.asarray(counts, dtype=np.int64)
         files = {"vocab.txt": list(spelling.pieces), **spelling.files()}
@@ -190,7 +190,7 @@ class ChunkTokenizer:
         specials = len(self.config.special)
         if not specials < size <= self.size:
             raise UsageError(f"a prefix of {size} entries, expected {specials + 1} to {self.size}")
-        unknown = unknown_id(self.config)
+        unknown = self.special[unknown_token(self.config.kind, self.config.special) or ""]
         return ChunkTokenizer(self.config, Whole(self.pieces[:size], self.counts[:size].tolist(), specials, unknown))
 
     def save(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A tokenizer on disk: `tokenizer.json` (configuration, key) and plain text files, one entry a line. No pickle, no
 foreign format, no regular expression from a file: nothing that a stranger's folder could make run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,16 @@ import msgspec
 from foretext.errors import ArtefactError, ForetextError, ResourceError
 from foretext.folder import read_json, write_json
 from foretext.text.tokenizers.config import TokenizerConfig
-from foretext.text.tokenizers.spelling import BytePairs, Spelling, Unigram, Whole, WordPiece, byte_values, unknown_id
+from foretext.text.tokenizers.spelling import (
+    BytePairs,
+    Spelling,
+    Unigram,
+    Whole,
+    WordPiece,
+    byte_values,
+    special_ids,
+    unknown_token,
+)
 
 RULES = "tokenizer.json"
 VOCABULARY = "vocab.txt"
@@ -39,10 +48,8 @@ def read_files(folder: Path) -> tuple[TokenizerConfig, Spelling, str]:
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"not a tokenizer: {error}", file=folder / RULES) from error
     pieces = _lines(folder / VOCABULARY)
-    if tuple(pieces[: len(config.special)]) != config.special:
-        raise ArtefactError(f"expected the special tokens {list(config.special)} first", file=folder / VOCABULARY)
     try:
-        return config, _READERS[config.kind](config, pieces, folder), key
+        return config, _spelling(config, pieces, folder), key
     except ForetextError as error:
         raise ArtefactError(error.rule, file=error.file or folder, place=error.place) from error
 
@@ -73,23 +80,24 @@ def _numbers(file: Path, read: Callable[[str], Any], expected: int) -> list[Any]
     return numbers
 
 
-def _read_whole(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
-    counts = _numbers(folder / "counts.txt", int, len(pieces))
-    return Whole(pieces, counts, len(config.special), unknown_id(config))
+def _spelling(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
+    places = special_ids(config.special, pieces)
+    token = unknown_token(config.kind, config.special)
+    unknown = places[token] if token else -1
+    special = frozenset(places.values())
+    if config.kind == "wordpiece":
+        return WordPiece(pieces, special, unknown, whole_unknown=config.unseen == "word")
+    if config.kind == "bpe":
+        return _read_byte_pairs(pieces, special, folder)
+    if config.kind == "unigram":
+        return Unigram(pieces, _numbers(folder / "scores.txt", float, len(pieces)), special, unknown)
+    if max(special) >= len(special):
+        raise ArtefactError(f"expected the special tokens {list(config.special)} first", file=folder / VOCABULARY)
+    return Whole(pieces, _numbers(folder / "counts.txt", int, len(pieces)), len(special), unknown)
 
 
-def _read_wordpiece(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
-    whole = config.unseen == "word"
-    return WordPiece(pieces, len(config.special), unknown_id(config), whole_unknown=whole)
-
-
-def _read_unigram(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
-    scores = _numbers(folder / "scores.txt", float, len(pieces))
-    return Unigram(pieces, scores, len(config.special), unknown_id(config))
-
-
-def _read_byte_pairs(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
-    known = set(pieces[len(config.special) :])
+def _read_byte_pairs(pieces: Sequence[str], special: Collection[int], folder: Path) -> Spelling:
+    known = {piece for number, piece in enumerate(pieces) if number not in special}
     if missing := set(byte_values()) - known:
         raise ArtefactError(f"{len(missing)} of the 256 bytes are missing", file=folder / VOCABULARY)
     if strange := next((piece for piece in known if not set(piece) <= set(byte_values())), None):
@@ -102,13 +110,4 @@ def _read_byte_pairs(config: TokenizerConfig, pieces: Sequence[str], folder: Pat
                 f"expected two known pieces, found {line[:40]!r}", file=folder / "merges.txt", place=f"line {place}"
             )
         merges.append((pair[0], pair[1]))
-    return BytePairs(pieces, merges, len(config.special))
-
-
-_READERS: Mapping[str, Callable[[TokenizerConfig, Sequence[str], Path], Spelling]] = {
-    "words": _read_whole,
-    "characters": _read_whole,
-    "wordpiece": _read_wordpiece,
-    "bpe": _read_byte_pairs,
-    "unigram": _read_unigram,
-}
+    return BytePairs(pieces, merges, special)

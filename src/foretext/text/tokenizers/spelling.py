@@ -1,12 +1,11 @@
 """How a vocabulary spells one word: whole words or characters, WordPiece, byte-level BPE, unigram."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Protocol, TypeAlias
 
 from foretext.errors import UsageError
-from foretext.text.tokenizers.config import TokenizerConfig
 
 Parts: TypeAlias = list[tuple[int, int, int]]
 """(id, start, stop) in order; the places [start, stop) are characters of the word and cover all of it."""
@@ -57,11 +56,11 @@ class WordPiece:
     et al. 2019, google-research/bert's WordpieceTokenizer). Under `whole_unknown` a word with an unseen character, or
     longer than 100 characters, is one unknown token as it is there; otherwise the unseen character alone is."""
 
-    def __init__(self, pieces: Sequence[str], specials: int, unknown: int, *, whole_unknown: bool) -> None:
+    def __init__(self, pieces: Sequence[str], special: Collection[int], unknown: int, *, whole_unknown: bool) -> None:
         self.pieces = pieces
         self._unknown = unknown
         self._whole_unknown = whole_unknown
-        ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
+        ids = {piece: number for number, piece in enumerate(pieces) if number not in special}
         self._heads = ids
         self._tails = {piece[2:]: number for piece, number in ids.items() if piece.startswith("##") and len(piece) > 2}
         self._longest = max(map(len, ids), default=1)
@@ -107,12 +106,12 @@ class BytePairs:
     A piece that holds a part of a character only stands for that character's whole place.
     """
 
-    def __init__(self, pieces: Sequence[str], merges: Sequence[tuple[str, str]], specials: int) -> None:
+    def __init__(self, pieces: Sequence[str], merges: Sequence[tuple[str, str]], special: Collection[int]) -> None:
         self.pieces = pieces
         self.merges = merges
-        self._ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
+        self._ids = {piece: number for number, piece in enumerate(pieces) if number not in special}
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._specials = frozenset(pieces[:specials])
+        self._special = frozenset(pieces[number] for number in special)
 
     def spell(self, word: str) -> Parts:
         owners: list[int] = []
@@ -157,7 +156,7 @@ class BytePairs:
         values = byte_values()
         data = bytearray()
         for piece in pieces:
-            data += piece.encode() if piece in self._specials else bytes(values[letter] for letter in piece)
+            data += piece.encode() if piece in self._special else bytes(values[letter] for letter in piece)
         try:
             return data.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:  # ids that nobody's text gives
@@ -168,11 +167,12 @@ class Unigram:
     """The most probable cut under independent pieces, found by Viterbi (Kudo 2018); equal cuts: the longest last piece.
     A character in no piece is unknown, at a cost below every piece's, as sentencepiece has it."""
 
-    def __init__(self, pieces: Sequence[str], scores: Sequence[float], specials: int, unknown: int) -> None:
+    def __init__(self, pieces: Sequence[str], scores: Sequence[float], special: Collection[int], unknown: int) -> None:
         self.pieces = pieces
         self.scores = scores
         self._unknown = unknown
-        self._table = {piece: (scores[number], number) for number, piece in enumerate(pieces) if number >= specials}
+        entries = enumerate(zip(pieces, scores, strict=True))
+        self._table = {piece: (score, number) for number, (piece, score) in entries if number not in special}
         self._penalty = min((score for score, _ in self._table.values()), default=0.0) - 10.0
         self._longest = max(map(len, self._table), default=1)
 
@@ -251,11 +251,29 @@ def _wide(character: str) -> bool:
     return "\u2e80" <= character <= "\ua4cf" or "\uf900" <= character <= "\ufaff" or character >= "\uff00"
 
 
-def unknown_id(config: TokenizerConfig) -> int:
-    """The id of the unknown token. Errors: a kind that needs one has none → UsageError."""
+def special_ids(special: Sequence[str], pieces: Sequence[str]) -> dict[str, int]:
+    """Where each special token stands among the pieces: first, in a vocabulary of ours; anywhere, in an imported one.
+    Errors: one that is not there, or that repeats → UsageError."""
+    if len(set(special)) != len(special):
+        raise UsageError(f"special tokens repeat: {list(special)}")
+    wanted = set(special)
+    places: dict[str, int] = {}
+    for number, piece in enumerate(pieces):
+        if piece in wanted:
+            places.setdefault(piece, number)
+            if len(places) == len(wanted):
+                break
+    if missing := wanted - set(places):
+        raise UsageError(f"special tokens {sorted(missing)} are not in the vocabulary")
+    return {token: places[token] for token in special}
+
+
+def unknown_token(kind: str, special: Sequence[str]) -> str | None:
+    """The special token for what is unknown; None in byte-level BPE, which needs none. Errors: a kind that needs one
+    has none → UsageError."""
     for name in ("[UNK]", "<unk>"):
-        if name in config.special:
-            return config.special.index(name)
-    if config.kind == "bpe":
-        return -1
-    raise UsageError(f"a {config.kind} tokenizer needs an unknown token", remedy='add "[UNK]" to its special tokens')
+        if name in special:
+            return name
+    if kind == "bpe":
+        return None
+    raise UsageError(f"a {kind} tokenizer needs an unknown token", remedy='add "[UNK]" to its special tokens')

@@ -9,12 +9,14 @@ from foretext.text.tokenizers.merges import learn_merges
 from foretext.text.tokenizers.spelling import (
     BytePairs,
     Spelling,
+    Unigram,
     Whole,
     WordPiece,
     byte_letters,
-    unknown_id,
+    special_ids,
+    unknown_token,
 )
-from foretext.text.tokenizers.unigram import train_unigram
+from foretext.text.tokenizers.unigram import learn_unigram
 
 MOST_LEARNT = 300_000
 """Words the merges are learnt from, the most frequent first: the rest are rare and change no merge that matters."""
@@ -23,11 +25,10 @@ MOST_LEARNT = 300_000
 def train_spelling(config: TokenizerConfig, words: Mapping[str, int]) -> Spelling:
     """`words`: folded words and their counts, most frequent first. Errors: no words → DataError; a vocabulary too
     small for its special tokens, or special tokens that repeat → UsageError."""
-    if len(set(config.special)) != len(config.special):
-        raise UsageError(f"special tokens repeat: {list(config.special)}")
+    special_ids(config.special, config.special)
     if any(not token or "\n" in token for token in config.special):
         raise UsageError("a special token is empty or holds a line end")
-    unknown_id(config)
+    unknown_token(config.kind, config.special)
     if not words:
         raise DataError("the corpus has no words to learn a vocabulary from")
     return _TRAINERS[config.kind](config, words)
@@ -37,7 +38,7 @@ def _train_whole(config: TokenizerConfig, words: Mapping[str, int]) -> Spelling:
     kept = [(word, count) for word, count in words.items() if count >= config.min_count]
     pieces = [*config.special, *(word for word, _ in kept)]
     counts = [0] * len(config.special) + [count for _, count in kept]
-    return Whole(pieces, counts, len(config.special), unknown_id(config))
+    return Whole(pieces, counts, len(config.special), _unknown(config))
 
 
 def _train_wordpiece(config: TokenizerConfig, words: Mapping[str, int]) -> Spelling:
@@ -67,7 +68,7 @@ def _train_wordpiece(config: TokenizerConfig, words: Mapping[str, int]) -> Spell
         if len(symbols) + len(forms[character]) <= room:
             symbols += forms[character]
     whole = config.unseen == "word"
-    return WordPiece([*config.special, *symbols], len(config.special), unknown_id(config), whole_unknown=whole)
+    return WordPiece([*config.special, *symbols], _special(config), _unknown(config), whole_unknown=whole)
 
 
 def _spelt(word: str, numbers: Mapping[str, int]) -> list[list[int]]:
@@ -93,7 +94,7 @@ def _train_byte_pairs(config: TokenizerConfig, words: Mapping[str, int]) -> Spel
     counts = [count for _, count in _learnt(words)]
     merges = learn_merges(sequences, counts, symbols, _join, _room(config, 256), max(2, config.min_count))
     pairs = dict.fromkeys((symbols[left], symbols[right]) for left, right in merges)
-    return BytePairs([*config.special, *symbols], list(pairs), len(config.special))
+    return BytePairs([*config.special, *symbols], list(pairs), _special(config))
 
 
 def _join(left: str, right: str) -> str:
@@ -133,7 +134,19 @@ def alphabet(
 
 
 def _train_unigram(config: TokenizerConfig, words: Mapping[str, int]) -> Spelling:
-    return train_unigram(config, _learnt(words), _room(config, 1))
+    learnt = learn_unigram(_learnt(words), _room(config, 1), config.coverage)
+    pieces = [*config.special, *(piece for piece, _ in learnt)]
+    scores = [0.0] * len(config.special) + [score for _, score in learnt]
+    return Unigram(pieces, scores, _special(config), _unknown(config))
+
+
+def _special(config: TokenizerConfig) -> range:
+    """Special tokens come first."""
+    return range(len(config.special))
+
+
+def _unknown(config: TokenizerConfig) -> int:
+    return config.special.index(unknown_token(config.kind, config.special) or "")
 
 
 _TRAINERS: Mapping[str, Callable[[TokenizerConfig, Mapping[str, int]], Spelling]] = {

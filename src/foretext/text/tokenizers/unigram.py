@@ -4,23 +4,16 @@ import io
 from collections.abc import Iterator, Sequence
 
 from foretext.errors import DataError
-from foretext.text.tokenizers.config import TokenizerConfig
-from foretext.text.tokenizers.spelling import Unigram, unknown_id
 
 
-def train_unigram(config: TokenizerConfig, words: Sequence[tuple[str, int]], room: int) -> Unigram:
-    """The pieces and log-probabilities that sentencepiece learns from `words` with their counts, at most `room`.
-
-    Its model file is not kept: pieces and scores are all that encoding needs.
-    """
+def learn_unigram(words: Sequence[tuple[str, int]], room: int, coverage: float) -> list[tuple[str, float]]:
+    """The pieces and log-probabilities that sentencepiece learns from `words` with their counts, at most `room`, most
+    probable first. Its model file is not kept: this is all that encoding needs."""
     import sentencepiece
 
-    learnt = sentencepiece.SentencePieceProcessor(model_proto=learn_model(words, room, config.coverage))
+    learnt = sentencepiece.SentencePieceProcessor(model_proto=learn_model(words, room, coverage))
     entries = [(learnt.id_to_piece(number), learnt.get_score(number)) for number in range(3, learnt.get_piece_size())]
-    entries = sorted(entries, key=lambda entry: (-entry[1], entry[0]))[:room]
-    pieces = [*config.special, *(piece for piece, _ in entries)]
-    scores = [0.0] * len(config.special) + [score for _, score in entries]
-    return Unigram(pieces, scores, len(config.special), unknown_id(config))
+    return sorted(entries, key=lambda entry: (-entry[1], entry[0]))[:room]
 
 
 def learn_model(words: Sequence[tuple[str, int]], room: int, coverage: float) -> bytes:
