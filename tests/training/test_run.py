@@ -100,7 +100,7 @@ def test_terminated_then_resumed(tiny, tmp_path, straight, where):
     began = time.monotonic()
     code, _, err = train(tiny, folder, **{where: 6})
     assert code == 75, err
-    assert time.monotonic() - began < 30  # an evaluation (here of 60 s) is left at once
+    assert time.monotonic() - began < 50  # an evaluation (here of 60 s) is left at once
     assert "SIGTERM: stopped and saved after step 6 of 12" in err
     assert "--resume" in err
     code, after, err = train(tiny, folder)
