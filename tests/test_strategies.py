@@ -50,12 +50,14 @@ def test_defaults_follow_the_family() -> None:
 
 
 def test_steps_are_enough_for_few_examples_and_grow_with_many() -> None:
-    few = settle(StrategyConfig(), {"text": BERT}, 10)
-    many = settle(StrategyConfig(), {"text": BERT}, 100_000)
-    assert few.steps >= 200
-    assert many.steps == round(many.config.batch and 100_000 / many.config.batch * 10 if many.config.epochs is None else 0)
+    few, many = (settle(StrategyConfig(), {"text": BERT}, n) for n in (10, 100_000))
+    assert (few.batch, few.steps) == (16, 100)
+    assert many.steps == 4 * 100_000 // 16
+    head = settle(StrategyConfig(how="features"), {"text": BERT}, 10_000)
+    assert (head.batch, head.steps) == (32, 10 * 10_000 // 32)
     assert settle(StrategyConfig(steps=7), {"text": BERT}, 10).steps == 7
     assert settle(StrategyConfig(epochs=3, least_steps=0, batch=10), {"text": BERT}, 100).steps == 30
+    assert settle(StrategyConfig(epochs=0.1, least_steps=0, batch=10), {"text": BERT}, 100).steps == 1
 
 
 def test_without_dev_nothing_is_evaluated_and_the_last_weights_stay() -> None:

@@ -27,7 +27,7 @@ class StrategyConfig:
     """Peak learning rate of the encoder's top layer (finetune)."""
     head_rate: float | None = None
     """Peak learning rate of the head."""
-    batch: int = 32
+    batch: int | None = None
     """Examples of one update."""
     epochs: float | None = None
     """Passes over the training examples."""
@@ -68,7 +68,7 @@ class StrategyConfig:
 
     def __post_init__(self) -> None:
         wrong = {
-            "batch": self.batch < 1,
+            "batch": self.batch is not None and self.batch < 1,
             "layer_decay": not 0 < self.layer_decay <= 1,
             "dropout": not 0 <= self.dropout < 1,
             "hidden": self.hidden < 0,
@@ -117,6 +117,7 @@ class Settled:
     pool: Literal["summary", "mean", "max", "concat"]
     layers: Literal["last", "mix"] | int
     normalize: bool
+    batch: int
     steps: int
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
@@ -129,17 +130,16 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
     pool, layers = _reads(config, offers)
     # Token vectors of unlike families differ in scale by orders of magnitude; a summary is read as it was trained.
     normalize = pool != "summary"
-    rate, head_rate = _rates(config, offers)
-    epochs, least = 10.0, 300
-    per_epoch = math.ceil(examples / config.batch)
-    wanted = round((config.epochs or epochs) * examples / config.batch)
-    steps = config.steps or max(wanted, per_epoch, config.least_steps if config.least_steps is not None else least)
+    rate, head_rate = _rates(config, offers, normalize=normalize)
+    batch, epochs, least = _course(config, offers)
+    steps = config.steps or max(round(epochs * examples / batch), least, 1)
     peak = rate if tuned else head_rate
     return Settled(
         config=config,
         pool=pool,
         layers=layers,
         normalize=normalize,
+        batch=batch,
         steps=steps,
         optimizer=OptimizerConfig(kind="adamw", rate=peak, decay=config.decay, clip=config.clip),
         schedule=ScheduleConfig(shape="linear", warmup=config.warmup),
@@ -170,18 +170,31 @@ def _reads(
     return pool, layers
 
 
-def _rates(config: StrategyConfig, offers: Mapping[str, Offer]) -> tuple[float, float]:
+def _course(config: StrategyConfig, offers: Mapping[str, Offer]) -> tuple[int, float, int]:
+    """(batch, epochs, least updates).
+
+    Fine-tuning a contextual encoder: batch 16 and 4 epochs are among BERT's published choices (Devlin et al. 2019,
+    appendix A.3); few examples need more passes than that, or the run ends before it has learnt anything (Mosbach et
+    al. 2021, section 6), hence at least 100 updates. A head or a table alone is cheap and gets more of both.
+    """
+    heavy = config.how == "finetune" and any(offer.contextual for offer in offers.values())
+    batch, epochs, least = (16, 4.0, 100) if heavy else (32, 10.0, 300)
+    least = least if config.least_steps is None else config.least_steps
+    return config.batch or batch, config.epochs or epochs, least
+
+
+def _rates(config: StrategyConfig, offers: Mapping[str, Offer], *, normalize: bool) -> tuple[float, float]:
     """(encoder's rate, head's rate).
 
     Fine-tuning: 5e-5 is BERT's own upper choice at width 768 (Devlin et al. 2019, appendix A.3); smaller models want
     more, about inversely to their width (the published miniatures were tuned up to 3e-4 at widths from 128), so
     0.04 / width, at most 5e-4. A table of static vectors has no layers to upset and gets 3e-3. A new head reading
-    vectors of length √P learns at 5e-3.
+    vectors of length √P learns at 5e-3, one that reads a summary like the encoder, but at least at 1e-3.
     """
     width = max(offer.widths[-1] for offer in offers.values())
     contextual = any(offer.contextual for offer in offers.values())
     rate = config.rate or (min(5e-4, 0.04 / width) if contextual else 3e-3)
-    default = 5e-3 if config.how != "finetune" or not contextual else max(rate, 1e-3)
+    default = 5e-3 if normalize else max(rate, 1e-3)
     return rate, config.head_rate or default
 
 

@@ -45,7 +45,7 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
     started = time.monotonic()
     model, data, settled, config = bench.model(seed), bench.data, bench.settled, bench.strategy
     batches = ExampleBatches(
-        model=model, views=bench.seen, task=bench.task, gold=data.gold, rows=data.train, batch=config.batch,
+        model=model, views=bench.seen, task=bench.task, gold=data.gold, rows=data.train, batch=settled.batch,
         most_tokens=config.micro_tokens, seed=seed,
     )  # fmt: skip
     stepper = Gradient(
@@ -61,7 +61,7 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
         device=bench.device,
     )
     numbers = sum(parameter.numel() for parameter in model.parameters())
-    tokens = float(np.mean(bench.texts[next(iter(bench.texts))].example_tokens[data.train])) * config.batch
+    tokens = float(np.mean(bench.texts[next(iter(bench.texts))].example_tokens[data.train])) * settled.batch
     cheap = 6 * numbers * tokens * settled.steps < CHEAP
     failed, arrays, found = "", model.arrays(), dict[str, float]()
     try:
