@@ -11,7 +11,7 @@ from foretext.errors import DataError, UsageError
 from foretext.folder import fingerprint
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.files import write_files
-from foretext.text.tokenizers.spelling import Spelling, Whole, special_ids
+from foretext.text.tokenizers.spelling import Spelling, Whole, special_ids, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
 from foretext.types import Bits, Encoding, Ints, Text
 
