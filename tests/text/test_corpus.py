@@ -196,6 +196,40 @@ def test_shards_concatenate_to_the_corpus(
     assert [paragraph for _, paragraph in paragraphs] == list(range(len(paragraphs)))
 
 
+BOOK = "".join(
+    f"    {'一二三四五六七八九十' * 3}\n{'甲乙丙丁戊己庚辛壬癸' * 3}\n{'子丑'}{n}。\n{chr(10) * (n % 6 == 5)}"
+    for n in range(72)
+)
+EVERY_FORMAT = {
+    "a.txt": "\n".join(f"One {n}. Two {n}." for n in range(40)),
+    "b.txt": "".join(f"Head {n}\u2028Text {n}. More.\n\n" for n in range(40)),
+    "book.txt": BOOK,
+    "wikitext.txt": "".join(f" = Title {n} = \n\n Some text {n} . \n\n = = Part = = \n" for n in range(40)),
+    "wiki_00": "".join(f'<doc id="{n}" title="T{n}">\nT{n}\n\nText {n}.\nMore.\n</doc>\n' for n in range(40)),
+    "a.jsonl": "".join(f'{{"text": "One {n}.\\nTwo."}}\n\n' for n in range(40)),
+    "a.csv": "id,text\n" + "".join(f'{n},"Row {n}.\nIts second line."\n' for n in range(40)),
+    "a.tsv": "".join(f"{n}\tRow {n} has text here.\n" for n in range(40)),
+    "a.xml": "<mediawiki>" + "".join(f"<page><ns>{n % 5}</ns><text>Page {n}.\n\nMore.</text></page>" for n in range(60)) + "</mediawiki>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*EVERY_FORMAT, "a.parquet", "all"])
+@pytest.mark.parametrize("of", [2, 5])
+def test_every_format_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, of: int) -> None:
+    monkeypatch.setattr(corpus_module, "BLOCK", 1)
+    monkeypatch.setattr(sources, "CHUNK", 37)
+    for file, text in EVERY_FORMAT.items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    if name == "a.parquet":
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table({"text": [f"Row {n}." for n in range(40)]}), tmp_path / name)
+    corpus = open_corpus([tmp_path / file for file in EVERY_FORMAT] if name == "all" else [tmp_path / name])
+    whole = list(corpus.sentences())
+    assert whole[-1].document >= 9
+    assert sum(any(corpus.sentences(shard, of)) for shard in range(of)) >= min(of, 4)
+    assert list(chain(*(corpus.sentences(shard, of) for shard in range(of)))) == whole
+
+
 @settings(deadline=None, max_examples=60)
 @given(DOCUMENTS, st.integers(1, 7))
 def test_strings_shard_alike(documents: list[list[str]], of: int) -> None:

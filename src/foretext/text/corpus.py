@@ -73,23 +73,18 @@ class CorpusFile:
     layout: Layout | None = None
     fields: Fields | None = None
 
-    @property
-    def seeks(self) -> bool:
-        """Whether `paragraphs` can start at a given line for little; else it must be read from its beginning."""
-        return self.format == "wikipedia dump"
-
     def paragraphs(self, config: CorpusConfig, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
-        """(starts a document, line, text) in order; where the file `seeks`, from line `start` on."""
+        """(starts a document, line, text) in order, from line `start` on, where a document starts."""
         errors = config.encoding_errors
         if self.format == "wikiextractor":
-            return extracted(self.source, errors, counts)
+            return extracted(self.source, errors, counts, start)
         if self.format == "wikipedia dump":
             return dump(self.source, errors, counts, start)
         if self.layout is not None:
-            return plain_text(self.source, self.layout, errors, counts)
+            return plain_text(self.source, self.layout, errors, counts, start)
         assert self.fields is not None
         read = {"jsonl": json_lines, "table": table, "parquet": parquet}[self.format]
-        return read(self.source, self.fields, errors, counts)
+        return read(self.source, self.fields, errors, counts, start)
 
     def described(self) -> str:
         """How the file is read, in words."""
@@ -165,26 +160,21 @@ class _Survey:
     paragraphs: int
     characters: int
     counts: Counts
-    bases: tuple[tuple[int, int], ...]
-    """the first document's and paragraph's number of each file"""
     marks: tuple[_Mark, ...]
 
 
 class _Surveyor:
     """Makes the survey while paragraphs go by."""
 
-    def __init__(self, files: int) -> None:
+    def __init__(self) -> None:
         self.counts = Counts()
-        self._files, self._block = files, BLOCK
+        self._block = BLOCK
         self._marks: list[_Mark] = []
-        self._bases: list[tuple[int, int]] = []
         self._document = self._paragraph = -1
         self._characters = 0
 
     def add(self, file: int, document: int, paragraph: int, line: int, string: str) -> None:
         """The next paragraph."""
-        while len(self._bases) <= file:
-            self._bases.append((document, paragraph))
         marks = self._marks
         if document > self._document and (not marks or self._characters - marks[-1].characters >= self._block):
             marks.append(_Mark(file, line, document, paragraph, self._characters))
@@ -196,9 +186,13 @@ class _Surveyor:
 
     def survey(self) -> _Survey:
         """After the last paragraph."""
-        after = (self._document + 1, self._paragraph + 1)
-        bases = (*self._bases, *[after] * (self._files - len(self._bases)))
-        return _Survey(*after, self._characters, self.counts, bases, tuple(self._marks))
+        return _Survey(
+            documents=self._document + 1,
+            paragraphs=self._paragraph + 1,
+            characters=self._characters,
+            counts=self.counts,
+            marks=tuple(self._marks),
+        )
 
 
 class FileCorpus:
@@ -246,7 +240,7 @@ class FileCorpus:
 
     def _sentences(self, begin: _Mark | None, end: _Mark | None) -> Iterator[Sentence]:
         language = self.config.language
-        surveyor = None if begin or end or "_survey" in self.__dict__ else _Surveyor(len(self.files))
+        surveyor = None if begin or end or "_survey" in self.__dict__ else _Surveyor()
         found = self._surveyed(surveyor) if surveyor else self._paragraphs(begin, end, Counts())
         for file, document, paragraph, line, string in found:
             place = Place(file=self.files[file].source.name, line=line)
@@ -260,16 +254,11 @@ class FileCorpus:
     ) -> Iterator[tuple[int, int, int, int, str]]:
         """(file, document, paragraph, line, text) from document `begin` up to, not including, document `end`."""
         start, at = (begin.file, begin.line) if begin else (0, 0)
-        document, paragraph = self._survey.bases[start] if start else (0, 0)
-        if begin and self.files[start].seeks:
-            document, paragraph = begin.document, begin.paragraph
-        document, paragraph = document - 1, paragraph - 1
+        document, paragraph = (begin.document - 1, begin.paragraph - 1) if begin else (-1, -1)
         for number in range(start, len(self.files)):
             for first, line, string in self.files[number].paragraphs(self.config, counts, at if number == start else 0):
                 document += first
                 paragraph += 1
-                if begin is not None and document < begin.document:
-                    continue
                 if end is not None and document >= end.document:
                     return
                 yield number, document, paragraph, line, string
@@ -279,7 +268,7 @@ class FileCorpus:
     @cached_property
     def _survey(self) -> _Survey:
         """One pass over everything, without sentences: counts, and where shards may start."""
-        surveyor = _Surveyor(len(self.files))
+        surveyor = _Surveyor()
         for _ in self._surveyed(surveyor):
             pass
         return surveyor.survey()

@@ -22,12 +22,14 @@ def parquet_fields(source: Source, wanted: str | None) -> Fields:
     return Fields(text=text, columns_wide=columns_wide(samples[text]))
 
 
-def parquet(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """A row is a document; its place is the row's number from 1."""
+def parquet(source: Source, fields: Fields, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
+    """A row is a document, from row `start` on; its place is the row's number from 1."""
     row = 0
     for batch in _batches(source, [fields.text], 256):
         for value in batch.column(0).to_pylist():
             row += 1
+            if row < start:
+                continue
             yield from document(_text(value or b"", source, row, errors, counts), row, fields, counts)
 
 

@@ -87,11 +87,24 @@ def _invalid(source: Source, data: bytes, start: int, error: UnicodeDecodeError)
     )
 
 
-def lines(chunks: Iterable[str], counts: Counts) -> Iterator[tuple[int, str, bool]]:
-    """`(number, string, whole)`: physical lines without their LF, and pieces of at most about `LONGEST` characters of
-    a longer one; `whole` is False on every piece but a line's last."""
-    number, rest = 1, ""
+def from_line(chunks: Iterable[str], start: int) -> Iterator[str]:
+    """`chunks` from physical line `start` (from 1) on; what is before is only searched for LF."""
+    before = max(0, start - 1)
     for chunk in chunks:
+        if before:
+            count = chunk.count("\n")
+            if count < before:
+                before -= count
+                continue
+            chunk, before = chunk.split("\n", before)[before], 0
+        yield chunk
+
+
+def lines(chunks: Iterable[str], counts: Counts, start: int = 1) -> Iterator[tuple[int, str, bool]]:
+    """`(number, string, whole)` from line `start` on: physical lines without their LF, and pieces of at most about
+    `LONGEST` characters of a longer one; `whole` is False on every piece but a line's last."""
+    number, rest = max(1, start), ""
+    for chunk in from_line(chunks, start):
         parts = (rest + chunk).split("\n")
         rest = parts.pop()
         for part in parts:
@@ -134,9 +147,9 @@ def _continues(character: str) -> bool:
     )
 
 
-def plain_text(source: Source, layout: Layout, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """A .txt file in the layout that was chosen or detected."""
-    stream = lines(map(breaks, decoded(source, errors, counts)), counts)
+def plain_text(source: Source, layout: Layout, errors: Errors, counts: Counts, start: int) -> Iterator[Paragraph]:
+    """A .txt file in the layout that was chosen or detected; from line `start` on, where a document starts."""
+    stream = lines(map(breaks, decoded(source, errors, counts)), counts, start)
     if layout.columns:
         return _wrapped(stream, layout.documents, layout.columns, counts)
     return _unwrapped(stream, layout.documents)

@@ -15,7 +15,7 @@ import msgspec
 from foretext.errors import DataError, unknown
 from foretext.text.layout import wrapping
 from foretext.text.normalize import breaks, surrogates, without_surrogates
-from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs
+from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs, from_line
 from foretext.text.sources import Source
 
 MOST = 1 << 26
@@ -107,9 +107,9 @@ def json_fields(source: Source, sample: str, wanted: str | None) -> Fields:
     return Fields(text=text, columns_wide=columns_wide(samples.get(text, [])))
 
 
-def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """One JSON object a line; the text field is a string, a list of strings (paragraphs), or null (no text)."""
-    for number, row in _whole_lines(source, errors, counts):
+def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
+    """One JSON object a line, from line `start` on; the text field is a string, a list of strings (paragraphs), or null (no text)."""
+    for number, row in _whole_lines(source, errors, counts, start):
         if not row.strip():
             continue
         try:
@@ -131,10 +131,10 @@ def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts) -
         yield from document(_sound(text or "", source, number, errors, counts), number, fields, counts)
 
 
-def _whole_lines(source: Source, errors: Errors, counts: Counts) -> Iterator[tuple[int, str]]:
-    """Lines of a file of records, whole, at most `MOST` characters."""
-    number, parts, held = 1, [""], 0
-    for chunk in decoded(source, errors, counts):
+def _whole_lines(source: Source, errors: Errors, counts: Counts, start: int) -> Iterator[tuple[int, str]]:
+    """Lines of a file of records from line `start` on, whole, at most `MOST` characters."""
+    number, parts, held = max(1, start), [""], 0
+    for chunk in from_line(decoded(source, errors, counts), start):
         pieces = chunk.split("\n")
         for index, piece in enumerate(pieces):
             if index:
@@ -263,15 +263,16 @@ def _is_header(first: Sequence[str], wanted: str | None) -> bool:
     return all(_NAME.fullmatch(name) and not _NUMBER.fullmatch(name) and len(name) <= longest for name in names)
 
 
-def table(source: Source, fields: Fields, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """A row is a document. A row with more or fewer cells than the first is a DataError that names its line."""
+def table(source: Source, fields: Fields, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
+    """A row is a document; from line `start` on, where a row starts. A row with more or fewer cells than the first is a DataError that names its line."""
     csv.field_size_limit(MOST)
-    start = 1
-    stream = (row + "\n" for _, row in _whole_lines(source, errors, counts))
+    first = max(1, start)
+    start = first
+    stream = (row + "\n" for _, row in _whole_lines(source, errors, counts, start))
     reader = csv.reader(stream, delimiter=fields.delimiter, quoting=_quoting(fields.quoted))
     try:
         for row in reader:
-            line, start = start, reader.line_num + 1
+            line, start = start, reader.line_num + first
             if not row or (fields.header and line == 1):
                 continue
             if len(row) != fields.columns:

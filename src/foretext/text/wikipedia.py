@@ -30,11 +30,11 @@ def is_dump(sample: str) -> bool:
     return head.startswith(("<mediawiki", "<?xml")) and "<mediawiki" in head
 
 
-def extracted(source: Source, errors: Errors, counts: Counts) -> Iterator[Paragraph]:
-    """A `<doc>` is a document, a line a paragraph. The first line is left out where it only repeats the title, and
+def extracted(source: Source, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
+    """A `<doc>` is a document, a line a paragraph; from line `start` on, where a document's text starts. The first line is left out where it only repeats the title, and
     `&lt;` and the like become the characters they stand for."""
     first, title, empty, inside = True, "", False, False
-    for number, line, _ in lines(map(breaks, decoded(source, errors, counts)), counts):
+    for number, line, _ in lines(map(breaks, decoded(source, errors, counts)), counts, start):
         string = line.strip()
         if string.startswith("<doc ") and _OPEN.fullmatch(string):
             found = _TITLE.search(string)
