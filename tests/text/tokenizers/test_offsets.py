@@ -106,11 +106,12 @@ def test_user_text_never_becomes_a_special_token(kind: str, string: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_special_token_may_look_like_a_word(kind: str) -> None:
-    config = TokenizerConfig(kind=kind, size=300, special=("[UNK]", "pad", "p"))  # type: ignore[arg-type]
-    made = train_tokenizer(config, strings_corpus(["a pad p pads " * 9]))
-    encoding = made.encode([Text(string="pad p pads a", words=((0, 3), (4, 5), (6, 10), (11, 12)))])[0]
-    assert not {1, 2} & set(encoding.ids.tolist())
-    assert not {1, 2} & set(made.ids(["pad p pads a"])[0].tolist())
+    config = TokenizerConfig(kind=kind, size=300, special=("[UNK]", "pad", "dog", "x"))  # type: ignore[arg-type]
+    made = train_tokenizer(config, strings_corpus(["a pad p pads god " * 9]))
+    string = "pad dog pads x"
+    encoding = made.encode([Text(string=string, words=((0, 3), (4, 7), (8, 12), (13, 14)))])[0]
+    assert not {1, 2, 3} & set(encoding.ids.tolist())
+    assert not {1, 2, 3} & set(made.ids([string])[0].tolist())
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "wordpiece", "unigram"])
