@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from foretext.bundle import ADAPTED, SOURCE, Pretrained, read_pretrained
-from foretext.errors import ArtefactError
+from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.models.catalog import family
 from foretext.strategies import Settled
@@ -55,6 +55,8 @@ class Adapted:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction a text."""
+        if isinstance(texts, str):
+            raise UsageError("expected a list of texts, found one string", remedy="write predict([text])")
         return list(self.stream(texts))
 
     def stream(self, texts: Iterable[str]) -> Iterator[Prediction]:

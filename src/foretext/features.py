@@ -37,10 +37,12 @@ class Frozen(nn.Module):
     sees: Sees
     widths: tuple[int, ...]
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        # A list hides the module from torch's registration.
-        self._hidden = [encoder]
+        assert isinstance(encoder, nn.Module)
+        encoder.to(device)
+        # A list hides the module from torch's registration (and so from `to`).
+        self._hidden: list[Any] = [encoder]
         self.widths, self.sees, self.limit = encoder.widths, encoder.sees, encoder.limit
 
     @property
@@ -50,7 +52,6 @@ class Frozen(nn.Module):
 
     def forward(self, batch: TokenBatch) -> TokenVectors:
         encoder = self._hidden[0]
-        assert isinstance(encoder, nn.Module)
         if encoder.training:
             encoder.eval()
         with torch.no_grad():

@@ -67,7 +67,9 @@ class Bench:
             name: reader_of(sources[name], task, encoder.limit).prepare(data.texts) for name, encoder in encoders.items()
         }
         self.limit_report = {name: _limits_told(name, view, watch) for name, view in self.texts.items()}
-        self.frozen = {name: Frozen(encoder) for name, encoder in encoders.items()} if strategy.how == "frozen" else {}
+        self.frozen: dict[str, Frozen] = {}
+        if strategy.how == "frozen":
+            self.frozen = {name: Frozen(encoder, device=device) for name, encoder in encoders.items()}
         self.remembered: dict[str, Remembered] = {}
         if strategy.how == "features":
             self.remembered = {name: self._remember(name, encoder, watch) for name, encoder in encoders.items()}
