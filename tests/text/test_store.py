@@ -145,6 +145,16 @@ def test_few_documents_hold_out_blocks(documents: int, sentences: int, tmp_path:
     assert (runs[:, 1] - runs[:, 0]).max() >= min(64, total // 100)
 
 
+def test_a_giant_document_is_passed_over() -> None:
+    """In hash order: 500 characters of 1,000, then twenty times 25. A tenth is asked for; giants only if all are."""
+    weights = np.zeros(1 << 16)
+    weights[3] = 500
+    weights[100:120] = 25
+    assert np.flatnonzero(parts._pick(weights, 0.1, 21)).tolist() == [100, 101, 102, 103]
+    assert np.flatnonzero(parts._pick(weights, 0.001, 21)).tolist() == [100]
+    assert not parts._pick(weights, 0.0, 21).any()
+
+
 def test_nothing_or_something(tmp_path: Path) -> None:
     corpus = strings_corpus(["One sentence. Another one."])
     assert not build_store(corpus, tokenizer(), tmp_path, held_out=0).held_out.any()
