@@ -17,7 +17,7 @@ class TokenizerConfig:
     """Drop combining marks: "é" is "e", composed or not."""
     chinese: Literal["characters", "words", "plain"] = "characters"
     """How runs of Chinese characters are cut before any vocabulary is looked at: each character by itself (BERT), words
-    by rjieba, or not at all. The words tokenizer has words under every setting but "characters"."""
+    by rjieba, or not at all. Words and characters are cut as their names say, whatever stands here."""
     whole_words: Literal["segmented", "characters"] = "segmented"
     """What starts a Chinese *word* where pieces are characters: rjieba's words (whole-word masking then hides all the
     characters of a word together), or every character."""
