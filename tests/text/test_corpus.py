@@ -6,6 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -112,6 +114,16 @@ def test_a_table_without_text_is_skipped_in_a_folder_but_refused_by_name(tmp_pat
     assert "meta.tsv" in corpus.report().skipped[0]
     with pytest.raises(DataError, match="--text-field"):
         open_corpus([tmp_path / "meta.tsv"])
+
+
+def test_archives_are_refused_with_a_cure(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.txt", "w") as archive:
+        archive.writestr("b.txt", "Text.")
+    with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as packed:
+        packed.add(tmp_path / "a.txt")
+    for name, kind in (("a.txt", "zip"), ("c.tar.gz", "tar")):
+        with pytest.raises(DataError, match=kind):
+            open_corpus(tmp_path / name)
 
 
 # ── encodings ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -353,6 +365,21 @@ def test_one_giant_line_streams_in_bounded_memory(tmp_path: Path) -> None:
     assert words == 600_000 * len(sentence.split())  # every token, though the line has 36 MB
     assert splits > 500
     assert megabytes < 30
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_line_of_five_gigabytes(tmp_path: Path) -> None:
+    words = b"The river bank was wet and the money was in the other bank. " * 1000
+    with gzip.open(tmp_path / "giant.txt.gz", "wb", compresslevel=1) as stream:
+        for _ in range(5 * (1 << 30) // len(words)):
+            stream.write(words)
+    done = subprocess.run(
+        [sys.executable, "-c", GIANT, str(tmp_path / "giant.txt.gz")], capture_output=True, text=True, check=True
+    )
+    found, _, megabytes = map(int, done.stdout.split())
+    assert found == 5 * (1 << 30) // len(words) * 13_000
+    assert megabytes < 60
 
 
 def test_real_chinese_and_english_files(data_set: Callable[[str], Path]) -> None:

@@ -48,6 +48,13 @@ BLOCK = 1 << 14
 
 MOST_BLOCKS = 8192
 
+_ARCHIVES = {
+    "a zip archive or an office document": (0, b"PK\x03\x04"),
+    "a PDF document": (0, b"%PDF-"),
+    "a tar archive": (257, b"ustar"),
+    "a SQLite database": (0, b"SQLite format 3\x00"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusConfig:
@@ -296,11 +303,12 @@ def _empty(files: Sequence[CorpusFile]) -> DataError:
     return DataError("expected text, found only white space or nothing", file=name, remedy="give a corpus with text")
 
 
-def open_corpus(sources: Sequence[str | Path], config: CorpusConfig = CorpusConfig()) -> FileCorpus:
+def open_corpus(sources: str | Path | Sequence[str | Path], config: CorpusConfig = CorpusConfig()) -> FileCorpus:
     """The corpus in files, folders, globs, URLs (`scheme://…`, fsspec) or standard input ("-").
 
     Raises UsageError for what does not exist, DataError for what cannot be read as text.
     """
+    sources = [sources] if isinstance(sources, str | Path) else sources
     if not sources:
         raise UsageError("no corpus given", remedy="name a file, a folder, or - for standard input")
     found, refused = find(sources)
@@ -324,11 +332,18 @@ def open_corpus(sources: Sequence[str | Path], config: CorpusConfig = CorpusConf
     return FileCorpus(files, config, skipped)
 
 
+def _refuse_archives(source: Source, data: bytes) -> None:
+    kind = next((name for name, (at, mark) in _ARCHIVES.items() if data[at : at + len(mark)] == mark), None)
+    if kind:
+        raise DataError(f"expected text, found {kind}", file=source.name, remedy="take the text out of it first")
+
+
 def _look(source: Source, config: CorpusConfig, plain: int, mean: int) -> CorpusFile:
     """Decide how to read one file, by its name and its first bytes."""
     if source.suffix == ".parquet":
         return CorpusFile(source=source, format="parquet", fields=parquet_fields(source, config.text_field))
     data, whole = source.sample(SAMPLE)
+    _refuse_archives(source, data)
     sample = clean(data.decode("utf-8", "ignore" if not whole else "replace"))
     if is_extracted(sample):
         return CorpusFile(source=source, format="wikiextractor")
