@@ -201,6 +201,8 @@ def test_json_lines(tmp_path: Path) -> None:
     rows = [{"id": 1, "text": "One.\n\nTwo\u2028Three."}, {"id": 2, "text": ["A.", "B."]}, {"id": 3, "text": None}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\r\n" for row in rows) + "\n")
     assert paragraphs(tmp_path / "a.jsonl") == [(0, "One."), (0, "Two"), (0, "Three."), (1, "A."), (1, "B.")]
+    (tmp_path / "b.jsonl").write_text('{"text": "a\\u0000b\\u2028c", "score": NaN}\n{"text": "x\\udc00"}\n')
+    assert paragraphs(tmp_path / "b.jsonl", encoding_errors="replace") == [(0, "ab"), (0, "c"), (1, "x\ufffd")]
     report = open_corpus([tmp_path / "a.jsonl"]).report()
     assert (report.documents, report.counts.empty) == (2, 1)
 
@@ -212,7 +214,8 @@ def test_json_lines(tmp_path: Path) -> None:
         ("[1]", "found a list"),
         ('{"text": 3}', "found int"),
         ('{"txt": "a"}', "found only txt"),
-        ('{"text": "\\ud83d"}', "surrogate|JSON object"),
+        ('{"text": "\\ud83d"}', "half of a surrogate pair"),
+        ("[" * 100_000, "one JSON object a line"),
     ],
 )
 def test_bad_json_names_its_line(tmp_path: Path, row: str, rule: str) -> None:
@@ -243,6 +246,14 @@ def test_a_ragged_table_names_its_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected 2 cells") as caught:
         paragraphs(tmp_path / "a.csv")
     assert caught.value.place == "line 4"
+
+
+@pytest.mark.parametrize("rows", ['1,"never closed\n2,b\n', '1,"closed" early\n'])
+def test_bad_quotes_name_their_line(tmp_path: Path, rows: str) -> None:
+    (tmp_path / "a.csv").write_text(f"label,text\n0,fine\n{rows}")
+    with pytest.raises(DataError, match="quote") as caught:
+        paragraphs(tmp_path / "a.csv")
+    assert caught.value.place == "line 3"
 
 
 def test_the_text_field_is_found_or_asked_for(tmp_path: Path) -> None:

@@ -349,6 +349,12 @@ def _look(source: Source, config: CorpusConfig, plain: int, mean: int) -> Corpus
         return CorpusFile(source=source, format="wikiextractor")
     if is_dump(sample):
         return CorpusFile(source=source, format="wikipedia dump")
+    if source.suffix.startswith(".xml"):
+        raise DataError(
+            f"expected a MediaWiki dump, found {sample.strip()[:40]!r}",
+            file=source.name,
+            remedy="take the text out of other XML first",
+        )
     if source.suffix in (".jsonl", ".ndjson", ".json"):
         return CorpusFile(source=source, format="jsonl", fields=json_fields(source, sample, config.text_field))
     if source.suffix in (".csv", ".tsv"):

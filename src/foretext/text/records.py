@@ -5,6 +5,7 @@ longest; the choice is reported.
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import msgspec
 
 from foretext.errors import DataError, unknown
 from foretext.text.layout import wrapping
-from foretext.text.normalize import breaks, surrogates, without_surrogates
+from foretext.text.normalize import breaks, clean, surrogates, without_surrogates
 from foretext.text.readers import Counts, Errors, Paragraph, decoded, field_paragraphs, from_line
 from foretext.text.sources import Source
 
@@ -89,13 +90,11 @@ def json_fields(source: Source, sample: str, wanted: str | None) -> Fields:
         if number == len(rows) and number > 1:
             break  # may be cut short
         try:
-            record = msgspec.json.decode(row)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            if number > 1 or len(rows) == 1:
+            record = _record(source, number, row)
+        except DataError:
+            if number > 1 or (len(rows) == 1 and row.lstrip().startswith("{")):
                 break  # reading will name the line; one very long first line is simply not sampled whole
-            raise _bad_json(source, number, row) from None
-        if not isinstance(record, dict):
-            raise _not_object(source, number, record)
+            raise
         for name, value in record.items():
             text = _as_text(value)
             samples.setdefault(name, [])
@@ -108,16 +107,12 @@ def json_fields(source: Source, sample: str, wanted: str | None) -> Fields:
 
 
 def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts, start: int = 0) -> Iterator[Paragraph]:
-    """One JSON object a line, from line `start` on; the text field is a string, a list of strings (paragraphs), or null (no text)."""
+    """One JSON object a line, from line `start` on; the text field is a string, a list of
+    strings (paragraphs), or null (no text)."""
     for number, row in _whole_lines(source, errors, counts, start):
         if not row.strip():
             continue
-        try:
-            record = msgspec.json.decode(row)
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise _bad_json(source, number, row) from error
-        if not isinstance(record, dict):
-            raise _not_object(source, number, record)
+        record = _record(source, number, row)
         value = record.get(fields.text)
         text = _as_text(value)
         if (text is None and value is not None) or fields.text not in record:
@@ -128,7 +123,10 @@ def json_lines(source: Source, fields: Fields, errors: Errors, counts: Counts, s
                 place=f"line {number}",
                 remedy="name the field with --text-field",
             )
-        yield from document(_sound(text or "", source, number, errors, counts), number, fields, counts)
+        text = text or ""
+        cleaned = clean(text)  # escapes such as \\u0000 are characters only now
+        counts.dropped += len(text.replace("\r\n", "\n")) - len(cleaned)
+        yield from document(_sound(cleaned, source, number, errors, counts), number, fields, counts)
 
 
 def _whole_lines(source: Source, errors: Errors, counts: Counts, start: int) -> Iterator[tuple[int, str]]:
@@ -180,22 +178,23 @@ def _sound(text: str, source: Source, number: int, errors: Errors, counts: Count
     return without_surrogates(text)
 
 
-def _bad_json(source: Source, number: int, row: str) -> DataError:
+def _record(source: Source, number: int, row: str) -> dict[str, Any]:
+    """One line's object. Python's own parser has the last word: it takes NaN, and escapes of lone surrogates."""
     try:
-        msgspec.json.decode(row)
-        what = "a lone surrogate"
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        what = str(error)
-    return DataError(
-        f"expected one JSON object a line, found {row.strip()[:40]!r} ({what})",
-        file=source.name,
-        place=f"line {number}",
-        remedy="write each record on one line (jq -c)",
-    )
-
-
-def _not_object(source: Source, number: int, record: Any) -> DataError:
-    return DataError(
+        record = msgspec.json.decode(row)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        try:
+            record = json.loads(row)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"expected one JSON object a line, found {row.strip()[:40]!r} ({error})",
+                file=source.name,
+                place=f"line {number}",
+                remedy="write each record on one line (jq -c)",
+            ) from error
+    if isinstance(record, dict):
+        return record
+    raise DataError(
         f"expected one JSON object a line, found a {type(record).__name__}",
         file=source.name,
         place=f"line {number}",
@@ -219,6 +218,8 @@ def table_fields(source: Source, sample: str, whole: bool, wanted: str | None) -
     """Dialect, header and text column from the sample."""
     rows = [row for row in sample.split("\n") if row.strip()]
     rows = rows if whole or len(rows) < 3 else rows[:-1]
+    if not rows:
+        return Fields(text=wanted or "text")
     delimiter = _delimiter(source, rows)
     quoted = not (delimiter == "\t" and len(rows) > 1 and len({row.count("\t") for row in rows}) == 1)
     records = list(csv.reader((row + "\n" for row in rows[:500]), delimiter=delimiter, quoting=_quoting(quoted)))
@@ -269,7 +270,7 @@ def table(source: Source, fields: Fields, errors: Errors, counts: Counts, start:
     first = max(1, start)
     start = first
     stream = (row + "\n" for _, row in _whole_lines(source, errors, counts, start))
-    reader = csv.reader(stream, delimiter=fields.delimiter, quoting=_quoting(fields.quoted))
+    reader = csv.reader(stream, delimiter=fields.delimiter, quoting=_quoting(fields.quoted), strict=True)
     try:
         for row in reader:
             line, start = start, reader.line_num + first
@@ -289,7 +290,7 @@ def table(source: Source, fields: Fields, errors: Errors, counts: Counts, start:
             f"expected a {'tab' if fields.delimiter == chr(9) else repr(fields.delimiter)}-separated table ({error})",
             file=source.name,
             place=f"line {start}",
-            remedy="a quote that is never closed?",
+            remedy='a quote that is never closed? write a quote inside quotes twice ("")',
         ) from error
 
 
