@@ -39,8 +39,9 @@ def test_gradual_unfreezing_opens_one_group_at_a_time_from_the_top() -> None:
 def test_defaults_follow_the_family() -> None:
     tuned = settle(StrategyConfig(), {"text": BERT}, 100)
     assert (tuned.pool, tuned.layers, tuned.normalize) == ("summary", "last", False)
-    assert tuned.optimizer.rate == pytest.approx(0.04 / 128)
-    assert settle(StrategyConfig(), {"text": Offer(widths=(768,), summary=True, groups=())}, 9).optimizer.rate > 0
+    assert tuned.optimizer.rate == pytest.approx(5e-4)
+    base = Offer(widths=(768, 768), summary=True, groups=("embeddings", "layer_0"))
+    assert settle(StrategyConfig(), {"text": base}, 9).optimizer.rate == pytest.approx(5e-5)
     static = settle(StrategyConfig(), {"text": STATIC}, 100)
     assert (static.pool, static.normalize) == ("mean", True)
     features = settle(StrategyConfig(how="features"), {"text": BERT}, 100)

@@ -141,6 +141,15 @@ def test_normalising_makes_scale_irrelevant() -> None:
     assert torch.allclose(made.logits({"text": seen}), made.logits({"text": scaled}), atol=1e-4)
 
 
+def test_what_all_texts_share_is_subtracted() -> None:
+    shift = torch.full((WIDTH,), 50.0, dtype=torch.float64)
+    seen, plain, centred = vectors(), head(ClassifyHeadConfig(normalize=True)), head(ClassifyHeadConfig(normalize=True))
+    centred.set_centres({"text": shift[None]})
+    shifted = replace(seen, layers=tuple(layer + shift for layer in seen.layers))
+    assert torch.allclose(centred.logits({"text": shifted}), plain.logits({"text": seen}), atol=1e-9)
+    assert not centred.centres["text"].requires_grad
+
+
 def test_new_heads_depend_on_the_seed_alone() -> None:
     shapes = {"text": Shape(widths=(WIDTH,))}
     first = ClassifyHead(shapes, 4, ClassifyHeadConfig(hidden=5), seed=3)
