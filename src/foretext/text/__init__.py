@@ -1,0 +1,1 @@
+"""Text: corpora, sentences, words, tokenizers, the token store, and the corpus doctor."""

@@ -14,13 +14,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from foretext.errors import DataError, ForetextError, UsageError
+from foretext.errors import DataError, UsageError
 from foretext.text.excluding import ExcludingCorpus, excluding
 from foretext.text.layout import Layout, detect
 from foretext.text.normalize import RULES, breaks, clean
 from foretext.text.parquet import parquet, parquet_fields
 from foretext.text.readers import Counts, Paragraph, plain_text
-from foretext.text.records import Fields, json_fields, json_lines, table, table_fields
+from foretext.text.records import Fields, NoTextField, json_fields, json_lines, table, table_fields
 from foretext.text.sentences import split_sentences
 from foretext.text.sources import Source, find
 from foretext.text.strings import StringsCorpus, strings_corpus
@@ -319,8 +319,8 @@ def open_corpus(sources: str | Path | Sequence[str | Path], config: CorpusConfig
     for source in found:
         try:
             files.append(_look(source, config, len(plain), mean))
-        except ForetextError as error:
-            if not source.inside or config.text_field or "text" not in error.rule or len(found) == 1:
+        except NoTextField as error:
+            if not source.inside or len(found) == 1:
                 raise
             skipped.append(f"{source.name} ({error.rule})")
     if not files:

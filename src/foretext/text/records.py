@@ -41,6 +41,10 @@ class Fields:
     columns_wide: int = 0
 
 
+class NoTextField(DataError):
+    """No field is the text's, or several could be."""
+
+
 # ── choosing the field ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -65,7 +69,7 @@ def choose(samples: dict[str, list[str]], wanted: str | None, source: Source) ->
     if len(ranked) > 1 and strings[ranked[0]] >= max(20.0, 4 * strings[ranked[1]]):
         return ranked[0]
     found = f"several could be: {', '.join(sorted(ranked))}" if ranked else f"only {', '.join(samples) or 'nothing'}"
-    raise DataError(
+    raise NoTextField(
         f"expected a field named 'text' or one field of text, found {found}",
         file=source.name,
         remedy="name it with --text-field",
