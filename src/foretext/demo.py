@@ -29,6 +29,8 @@ from foretext.text.corpus import CorpusConfig
 TESTS = 2000
 UNLABELLED = "Uncategorized"
 SPLIT_SEED = 0
+SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
+"""The demo's bert-budget has the size of bert-tiny: six minutes hold its pretraining and 18 fine-tunings of it."""
 WORDS = ("violin", "protein", "river", "emperor", "computer")
 MASKED = (
     "Paris is the capital of [MASK].",
@@ -121,12 +123,20 @@ def grid(files: DemoFiles, *, full: bool = False) -> LadderConfig:
         labels=(5, 20, 100),
         seeds=3,
         minutes=1.5,
+        settings={"bert-budget": {"family": SMALL}},
         title="Topics of Wikipedia introductions",
         command="make demo",
     )
     if not full:
         return quick
-    return replace(quick, minutes=8.0, seeds=5, labels=(5, 10, 20, 50, 100), command="make ladder")
+    return replace(
+        quick,
+        rungs=("word2vec", "bert-mini", "bert-budget"),
+        how={"word2vec": ("features", "finetune")},
+        minutes=5.0,
+        settings={},
+        command="make ladder",
+    )
 
 
 def demo(out: str | Path, *, full: bool = False, minutes: float | None = None, watch: LadderWatch | None = None) -> Result:

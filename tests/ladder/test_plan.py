@@ -106,6 +106,6 @@ def test_grid_files_are_strict_and_paths_are_beside_them(tmp_path: Path) -> None
     assert config.strategies["finetune"].epochs == 2
     assert config.strategies["finetune"].how == "finetune"
     assert rungs(config)[1].recipe.family.layers == 2  # type: ignore[attr-defined]
-    file.write_text("seedz = 1\n")
-    with pytest.raises(UsageError, match="did you mean 'seeds'"):
+    file.write_text("minutez = 1\n")
+    with pytest.raises(UsageError, match="did you mean 'minutes'"):
         read_grid(file)

@@ -6,20 +6,16 @@ from pathlib import Path
 
 from foretext.config import override, read_toml
 from foretext.errors import UsageError
-from foretext.strategies import StrategyConfig
+from foretext.strategies import How, StrategyConfig
 from foretext.text.corpus import CorpusConfig
 
 BASELINES = ("majority", "tfidf", "scratch")
-HOWS = ("features", "frozen", "finetune")
+HOWS: tuple[How, ...] = ("features", "frozen", "finetune")
 
 
 def default_strategies() -> dict[str, StrategyConfig]:
-    """Settings of each way of transfer, the same for every rung; chosen on training texts apart from any test text."""
-    return {
-        "features": StrategyConfig(how="features"),
-        "frozen": StrategyConfig(how="frozen"),
-        "finetune": StrategyConfig(how="finetune", precision="bf16", batch=16),
-    }
+    """Settings of each way of transfer, the same for every rung: foretext's own defaults, in bf16."""
+    return {how: StrategyConfig(how=how, precision="bf16") for how in HOWS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,8 @@ class Crew:
             target=serve, args=(theirs, self.config, self.out, self.cells.path), daemon=True
         )
         # Threads are counted when the child's libraries load: the environment must say so before.
-        with _environment(dict.fromkeys(_THREADS, str(threads)) if threads else {}):
+        values = {"FORETEXT_CACHE": str(self.out / "cache"), **(dict.fromkeys(_THREADS, str(threads)) if threads else {})}
+        with _environment(values):
             process.start()
         theirs.close()
         return _Worker(process=process, pipe=ours)
