@@ -47,6 +47,7 @@ def test_folders_globs_and_single_files(tmp_path: Path) -> None:
     (tmp_path / ".hidden.txt").write_text("no")
     folder = open_corpus([tmp_path])
     assert texts(folder) == ["A.", "Ten.", "Two."]
+    assert f"{tmp_path / 'a.txt'} and 2 more: text; the file is one document" in folder.report().text()
     assert [row.split(" ")[0] for row in folder.report().skipped] == [str(tmp_path / "picture.png")]
     assert texts(open_corpus([f"{tmp_path}/b/*.txt"])) == ["Two."]
     assert texts(open_corpus([f"{tmp_path}/**/*.txt"])) == ["A.", "Two."]

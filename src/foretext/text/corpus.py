@@ -132,10 +132,16 @@ class Report:
         }
 
     def text(self, most: int = 10) -> str:
-        """For people; at most `most` files by name."""
-        rows = [f"{file.source.name}: {file.described()}" for file in self.files[:most]]
-        if len(self.files) > most:
-            rows.append(f"… and {len(self.files) - most} more files")
+        """For people; files that are read alike on one line, at most `most` lines."""
+        alike: dict[str, list[str]] = {}
+        for file in self.files:
+            alike.setdefault(file.described(), []).append(file.source.name)
+        rows = [
+            f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {described}"
+            for described, names in list(alike.items())[:most]
+        ]
+        if len(alike) > most:
+            rows.append(f"… and {sum(map(len, list(alike.values())[most:])):,} more files, read in other ways")
         rows.append(f"{self.documents:,} documents, {self.paragraphs:,} paragraphs, {self.characters:,} characters")
         labels = {
             "replaced": "invalid byte sequences replaced by U+FFFD",
