@@ -26,7 +26,7 @@ FEWEST = 20
 """Units; shorter documents are compared exactly only."""
 HASHES = 128
 BANDS = 16
-MOST_EXACT = 2_000_000
+MOST_EXACT = 1_000_000
 """Documents remembered exactly: about 200 bytes each."""
 MOST_NEAR = 200_000
 """Documents remembered for near copies: about 1.5 kB each. Later ones are still compared with these."""

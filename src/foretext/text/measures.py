@@ -11,7 +11,7 @@ from foretext.text.sentences import HAN
 from foretext.text.words import word_spans
 from foretext.types import Place, Sentence
 
-MOST_WORDS = 2_000_000
+MOST_WORDS = 1_000_000
 """Different words held; beyond, those seen once so far are dropped and the figures are called approximate."""
 
 MOST_PLACES = 4
