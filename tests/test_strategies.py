@@ -61,6 +61,22 @@ def test_steps_are_enough_for_few_examples_and_grow_with_many() -> None:
     assert settle(StrategyConfig(epochs=0.1, least_steps=0, batch=10), {"text": BERT}, 100).steps == 1
 
 
+def test_the_prior_is_a_decay_that_fades_with_examples() -> None:
+    few, many = (settle(StrategyConfig(how="features"), {"text": STATIC}, n).optimizer for n in (50, 5000))
+    assert few.decay == pytest.approx(100 / (3 * 50))
+    assert many.decay == pytest.approx(few.decay / 100)
+    assert few.epsilon == 1.0 and few.rate == pytest.approx(16 / 100)
+    wide = settle(StrategyConfig(how="frozen", pool="concat"), {"text": BERT, "v": STATIC}, 10).optimizer
+    assert wide.rate == pytest.approx(16 / (3 * 228))
+    assert settle(StrategyConfig(how="features", hidden=8), {"text": STATIC}, 50).optimizer.epsilon < 1e-3
+    assert settle(StrategyConfig(how="features", decay=0.5), {"text": STATIC}, 50).optimizer.decay == 0.5
+
+
+def test_a_layer_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"0 .embeddings. to 2, found 3"):
+        settle(StrategyConfig(layers=3), {"text": BERT}, 10)
+
+
 def test_without_dev_nothing_is_evaluated_and_the_last_weights_stay() -> None:
     assert limits(StrategyConfig(patience=3), has_dev=False, keep=0).evaluations == 0
     assert limits(StrategyConfig(patience=3), has_dev=False, keep=0).choose == "last"
@@ -70,7 +86,7 @@ def test_without_dev_nothing_is_evaluated_and_the_last_weights_stay() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch": 0}, {"layer_decay": 0.0}, {"dropout": 1.0}, {"rate": -1.0}, {"how": "frozen", "unfreeze": "gradual"}],
+    [{"batch": 0}, {"layer_decay": 0.0}, {"dropout": 1.0}, {"rate": -1.0}, {"prior": 0.0}, {"how": "frozen", "unfreeze": "gradual"}],
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):

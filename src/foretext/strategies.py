@@ -51,8 +51,11 @@ class StrategyConfig:
     """Width of a hidden layer in the head; 0 = none."""
     warmup: float = 0.1
     """Share of the run in which the rate climbs; then it falls linearly to 0."""
-    decay: float = 0.01
+    decay: float | None = None
     """Weight decay."""
+    prior: float = 3.0
+    """Features and frozen: how far a label's score (logits) may lie from 0 before any example is seen, as a variance;
+    weight decay follows from it and the number of examples. Smaller = a simpler classifier."""
     clip: float = 1.0
     """Largest gradient norm."""
     evaluations: int = 20
@@ -74,6 +77,7 @@ class StrategyConfig:
             "hidden": self.hidden < 0,
             "evaluations": self.evaluations < 1,
             "micro_tokens": self.micro_tokens < 1,
+            "prior": not 0 < self.prior < math.inf,
             "rate": self.rate is not None and not 0 < self.rate < math.inf,
             "head_rate": self.head_rate is not None and not 0 < self.head_rate < math.inf,
             "epochs": self.epochs is not None and not 0 < self.epochs < math.inf,
@@ -130,6 +134,7 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
     pool, layers = _reads(config, offers)
     # Token vectors of unlike families differ in scale by orders of magnitude; a summary is read as it was trained.
     normalize = pool != "summary"
+    ridge = not tuned and normalize and not config.hidden
     rate, head_rate = _rates(config, offers, normalize=normalize)
     batch, epochs, least = _course(config, offers)
     steps = config.steps or max(round(epochs * examples / batch), least, 1)
@@ -141,10 +146,31 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
         normalize=normalize,
         batch=batch,
         steps=steps,
-        optimizer=OptimizerConfig(kind="adamw", rate=peak, decay=config.decay, clip=config.clip),
+        optimizer=_ridge(config, _width(config, pool, offers), examples) if ridge else OptimizerConfig(
+            kind="adamw", rate=peak, decay=0.01 if config.decay is None else config.decay, clip=config.clip
+        ),
         schedule=ScheduleConfig(shape="linear", warmup=config.warmup),
         phases=_phases(config, offers, head_rate / peak),
     )
+
+
+def _ridge(config: StrategyConfig, width: int, examples: int) -> OptimizerConfig:
+    """A linear decision on vectors of length √width, as multinomial regression with a Gaussian prior on its weights.
+
+    A prior of variance v / width on each weight gives every score the variance v; in the mean loss of n examples that
+    is a decay of width / (v · n). Adam's steps, each weight's by its own measure, find another solution than the one
+    nearest to 0, and with few examples a worse one: an epsilon of 1 makes them plain momentum steps. The loss is
+    convex, so nothing is clipped. Of 700 held-out introductions, 5 / 20 / 60 texts a label: a BERT pretrained for 400
+    steps 61.8 / 72.1 / 77.3 % (Adam, decay 0.01: 56.6 / 69.4 / 75.7), word vectors 66.8 / 75.9 / 79.6 (65.0 / 74.7 / 80.3).
+    """
+    decay = width / (config.prior * examples) if config.decay is None else config.decay
+    return OptimizerConfig(kind="adamw", rate=config.head_rate or 16.0 / width, epsilon=1.0, decay=decay, clip=None)
+
+
+def _width(config: StrategyConfig, pool: str, offers: Mapping[str, Offer]) -> int:
+    """Entries of the example vector that the head reads."""
+    layer = config.layers if isinstance(config.layers, int) else -1
+    return sum(offer.widths[layer] for offer in offers.values()) * (3 if pool == "concat" else 1)
 
 
 def limits(config: StrategyConfig, *, has_dev: bool, keep: int) -> Limits:
@@ -165,6 +191,9 @@ def _reads(
     if pool == "auto":
         pool = "summary" if tuned and config.layers in ("auto", "last") and all(o.summary for o in offers.values()) else "mean"
     layers = config.layers
+    least = min(len(offer.widths) for offer in offers.values())
+    if isinstance(layers, int) and not 0 <= layers < least:
+        raise UsageError(f"strategy.layers: expected a layer from 0 (embeddings) to {least - 1}, found {layers}")
     if layers == "auto":
         layers = "last" if tuned or pool == "summary" else "mix"
     return pool, layers
