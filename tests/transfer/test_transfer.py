@@ -143,7 +143,7 @@ def test_predictions_stream_in_order_and_a_text_alone_gets_the_same() -> None:
 
 def test_several_seeds_are_spread_kept_and_averaged() -> None:
     source, watch = pretrained("word2vec"), Listening()
-    strategy = StrategyConfig(how="features", steps=20)
+    strategy = StrategyConfig(how="features", steps=60, prior=100.0)
     dev = labelled(30, 3)
     both = transfer(source, TASK, TRAIN, dev, strategy, seeds=3, keep="ensemble", watch=watch)
     assert len(both.members) == 3
