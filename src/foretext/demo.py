@@ -29,6 +29,9 @@ from foretext.text.corpus import CorpusConfig
 TESTS = 2000
 UNLABELLED = "Uncategorized"
 SPLIT_SEED = 0
+WIDE = {"width": 200, "window": 10}
+"""The demo's word2vec: topics are told by words that stand far apart. Measured on training texts alone (20 epochs; 5, 20
+and 100 labels a topic): 63 / 74 / 82 % with width 100 and window 5, 64 / 76 / 84 % with these."""
 SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
 """The demo's bert-budget has the size of bert-tiny: six minutes hold its pretraining and 18 fine-tunings of it."""
 WORDS = ("violin", "protein", "river", "emperor", "computer")
@@ -123,7 +126,7 @@ def grid(files: DemoFiles, *, full: bool = False) -> LadderConfig:
         labels=(5, 20, 100),
         seeds=3,
         minutes=1.5,
-        settings={"bert-budget": {"family": SMALL}},
+        settings={"word2vec": {"family": WIDE}, "bert-budget": {"family": SMALL}},
         title="Topics of Wikipedia introductions",
         command="make demo",
     )
@@ -134,7 +137,7 @@ def grid(files: DemoFiles, *, full: bool = False) -> LadderConfig:
         rungs=("word2vec", "bert-mini", "bert-budget"),
         how={"word2vec": ("features", "finetune")},
         minutes=5.0,
-        settings={},
+        settings={"word2vec": {"family": WIDE}},
         command="make ladder",
     )
 

@@ -1,6 +1,7 @@
 """The cells that need a network: a rung pretrained, and a label set learned by one. Imports torch."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from foretext.draws import number
 from foretext.ladder.cells import Cell, Plan, done
 from foretext.ladder.machine import circumstances
 from foretext.ladder.texts import model_folder
+from foretext.models.catalog import family
 from foretext.pretraining import Setting, pretrain
 from foretext.recipe import Recipe
 from foretext.strategies import StrategyConfig
@@ -33,7 +35,7 @@ def pretrained_cell(plan: Plan, recipe: Recipe, corpus: Corpus, out: Path, watch
         recipe,
         corpus,
         model_folder(out, plan.key),
-        setting=Setting(cache=out / "cache"),
+        setting=Setting(cache=out / "cache", threads=threads_for(recipe)),
         watch=watch,
         resume=True,
     )
@@ -53,6 +55,36 @@ def pretrained_cell(plan: Plan, recipe: Recipe, corpus: Corpus, out: Path, watch
         },
         **circumstances(),
     )
+
+
+def threads_for(recipe: Recipe) -> int | None:
+    """How many threads a rung's pretraining is given: all (None), or one where more are no faster here and now.
+
+    Small networks gain little from a second thread, and lose a hundredfold when another process holds a core, since
+    every product then waits for the thread that is not running. Measured on products of the network's own size.
+    """
+    width = getattr(recipe.family, "width", 0)
+    if family(recipe.family.name).stepper is not None or not width:
+        return None
+    every = len(os.sched_getaffinity(0))
+    dtype = torch.bfloat16 if recipe.batch.precision == "bf16" else torch.float32
+    alone, together = _product_seconds(1, width, dtype), _product_seconds(every, width, dtype)
+    return None if together < 0.9 * alone else 1
+
+
+def _product_seconds(threads: int, width: int, dtype: torch.dtype) -> float:
+    """Seconds of a short series of products, `threads` at work; the larger half of the series counts, as stalls come
+    now and then."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    x, w = torch.randn(1024, width, dtype=dtype), torch.randn(width, 4 * width, dtype=dtype)
+    times = []
+    for _ in range(60):
+        start = time.perf_counter()
+        torch.nn.functional.gelu(x @ w)
+        times.append(time.perf_counter() - start)
+    torch.set_num_threads(before)
+    return sum(sorted(times)[30:])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
