@@ -18,7 +18,7 @@ from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
 from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
 from foretext.training.progress import Watch
-from foretext.transfer import transfer as _transfer
+from foretext.transferring import transfer as _transfer
 from foretext.types import Corpus
 
 Sources = str | Path | Sequence[str | Path]

@@ -40,6 +40,9 @@ class StrategyConfig:
     unfreeze: Literal["none", "gradual"] = "none"
     """"gradual": the head alone first, then one more group from the top at a time (Howard & Ruder 2018, section 3.3),
     over the first half of the run."""
+    start: Literal["auto", "probe", "random"] = "auto"
+    """Finetune: where the head starts. "probe": at its solution on the encoder as it is (Kumar et al. 2022); "auto": so
+    wherever it reads token vectors and nothing is unfrozen gradually."""
     pool: Literal["auto", "summary", "mean", "max", "concat"] = "auto"
     """How a text becomes one vector; "auto": for finetune the family's summary where an objective trained it (BERT's
     pooler with next-sentence prediction), else the mean over tokens."""
@@ -121,6 +124,7 @@ class Settled:
     pool: Literal["summary", "mean", "max", "concat"]
     layers: Literal["last", "mix"] | int
     normalize: bool
+    probe: bool
     batch: int
     steps: int
     optimizer: OptimizerConfig
@@ -134,8 +138,11 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
     pool, layers = _reads(config, offers)
     # Token vectors of unlike families differ in scale by orders of magnitude; a summary is read as it was trained.
     normalize = pool != "summary"
-    ridge = not tuned and normalize and not config.hidden
-    rate, head_rate = _rates(config, offers, normalize=normalize)
+    linear = normalize and not config.hidden
+    if config.start == "probe" and not (tuned and linear):
+        raise UsageError("strategy.start: a probe needs how = finetune, a pool other than summary, and no hidden layer")
+    probe = tuned and linear and (config.start == "probe" or (config.start == "auto" and config.unfreeze == "none"))
+    rate, head_rate = _rates(config, offers, normalize=normalize, probe=probe)
     batch, epochs, least = _course(config, offers)
     steps = config.steps or max(round(epochs * examples / batch), least, 1)
     peak = rate if tuned else head_rate
@@ -144,9 +151,10 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
         pool=pool,
         layers=layers,
         normalize=normalize,
+        probe=probe,
         batch=batch,
         steps=steps,
-        optimizer=_ridge(config, _width(config, pool, offers), examples) if ridge else OptimizerConfig(
+        optimizer=_ridge(config, _width(config, pool, offers), examples) if linear and not tuned else OptimizerConfig(
             kind="adamw", rate=peak, decay=0.01 if config.decay is None else config.decay, clip=config.clip
         ),
         schedule=ScheduleConfig(shape="linear", warmup=config.warmup),
@@ -212,7 +220,7 @@ def _course(config: StrategyConfig, offers: Mapping[str, Offer]) -> tuple[int, f
     return config.batch or batch, config.epochs or epochs, least
 
 
-def _rates(config: StrategyConfig, offers: Mapping[str, Offer], *, normalize: bool) -> tuple[float, float]:
+def _rates(config: StrategyConfig, offers: Mapping[str, Offer], *, normalize: bool, probe: bool) -> tuple[float, float]:
     """(encoder's rate, head's rate).
 
     Fine-tuning: 5e-5 is BERT's own upper choice at width 768 (Devlin et al. 2019, appendix A.3). Smaller models want
@@ -224,7 +232,7 @@ def _rates(config: StrategyConfig, offers: Mapping[str, Offer], *, normalize: bo
     width = max(offer.widths[-1] for offer in offers.values())
     contextual = any(offer.contextual for offer in offers.values())
     rate = config.rate or (min(5e-4, 5e-5 * (768 / width) ** 2) if contextual else 3e-3)
-    default = 5e-3 if normalize else max(rate, 1e-3)
+    default = 5e-3 if normalize and not probe else max(rate, 1e-3)
     return rate, config.head_rate or default
 
 

@@ -24,7 +24,7 @@ from foretext.tasks.base import Labelled
 from foretext.tasks.classify import ClassifyConfig
 from foretext.text.corpus import ExcludingCorpus
 from foretext.training.progress import Watch
-from foretext.transfer import transfer
+from foretext.transferring import transfer
 from foretext.types import Corpus
 
 

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -49,6 +50,9 @@ def serve(pipe: Connection, config: LadderConfig, out: Path, folder: Path) -> No
             return
         except ForetextError as error:
             cell = done(plan, failed=error.message)
+        except Exception as error:  # a fault of ours in one cell must not cost the others
+            traceback.print_exc()
+            cell = done(plan, failed=f"internal error: {type(error).__name__}: {error}")
         cells.write(cell)
         _send(pipe, event="done")
 

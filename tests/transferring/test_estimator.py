@@ -6,8 +6,8 @@ import pytest
 from foretext.errors import UsageError
 from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
-from foretext.transfer import transfer
-from foretext.transfer.estimator import Classifier
+from foretext.transferring import transfer
+from foretext.transferring.estimator import Classifier
 from stage_two import labelled, pretrained
 
 ROWS = labelled(60, 1)

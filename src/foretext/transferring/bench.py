@@ -30,7 +30,7 @@ from foretext.tasks.classify import ClassifyTask
 from foretext.text.store import default_cache
 from foretext.training.model import Model
 from foretext.training.progress import Watch
-from foretext.transfer.data import Data
+from foretext.transferring.data import Data
 from foretext.types import JSON, Arrays, Floats, Ints
 
 CENTRE_TEXTS = 512
@@ -52,7 +52,7 @@ class Bench:
         self.sources, self.task, self.data, self.strategy, self.device = sources, task, data, strategy, device
         encoders = {name: source.encoder() for name, source in sources.items()}
         self.shapes = {name: shape_of(sources[name], encoder) for name, encoder in encoders.items()}
-        offers = {
+        self.offers = {
             name: Offer(
                 widths=tuple(encoder.widths),
                 summary=self.shapes[name].summary is not None and "next_sentence" in sources[name].recipe.objectives,
@@ -60,7 +60,7 @@ class Bench:
             )
             for name, encoder in encoders.items()
         }
-        self.settled = settle(strategy, offers, len(data.train))
+        self.settled = settle(strategy, self.offers, len(data.train))
         self.head = head_config(task, self.settled)
         self.label_weights = task.label_weights(data.gold[data.train])
         self.texts = {
@@ -73,6 +73,7 @@ class Bench:
         self.remembered: dict[str, Remembered] = {}
         if strategy.how == "features":
             self.remembered = {name: self._remember(name, encoder, watch) for name, encoder in encoders.items()}
+        self.probed: dict[str, tuple[Remembered, Prepared]] = {}
         self.centres = self._centres(encoders) if self.head.normalize else {}
         self.majority = self._majority_score()
 

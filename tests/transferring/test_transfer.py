@@ -13,8 +13,8 @@ from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, 
 from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
 from foretext.training.progress import SilentWatch
-from foretext.transfer import transfer
-from foretext.transfer.data import ExampleBatches, read_data
+from foretext.transferring import transfer
+from foretext.transferring.data import ExampleBatches, read_data
 from foretext.types import Report
 from stage_two import labelled, pretrained
 
@@ -194,7 +194,7 @@ def test_an_interrupted_transfer_goes_on_to_the_same_bits(tmp_path: Path, monkey
             raise KeyboardInterrupt
         return original(*arguments)
 
-    import foretext.transfer as module
+    import foretext.transferring as module
 
     original = module.run_seed
     monkeypatch.setattr(module, "run_seed", dies)
@@ -229,7 +229,7 @@ class Killing(SilentWatch):
 def test_a_signal_within_a_seed_saves_and_resuming_gives_the_same_bits(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foretext.transfer.seeds.CHEAP", 0)
+    monkeypatch.setattr("foretext.transferring.seeds.CHEAP", 0)
     source, strategy = pretrained(family), StrategyConfig(steps=12, unfreeze="gradual", evaluations=4)
     whole = transfer(source, TASK, TRAIN, strategy=strategy, out=tmp_path / "whole")
     with pytest.raises(Preempted):

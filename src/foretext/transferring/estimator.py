@@ -14,7 +14,7 @@ from foretext.errors import UsageError
 from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
 from foretext.training.progress import Watch
-from foretext.transfer import transfer
+from foretext.transferring import transfer
 from foretext.types import Floats
 
 Label = str | Sequence[str]

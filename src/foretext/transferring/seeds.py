@@ -14,10 +14,12 @@ from foretext.folder import is_sealed, open_sealed, read_arrays, sealing, write_
 from foretext.metrics import scores
 from foretext.strategies import limits
 from foretext.training.gradient import Gradient
+from foretext.training.model import copy_in
 from foretext.training.progress import Watch
 from foretext.training.run import run
-from foretext.transfer.bench import Bench
-from foretext.transfer.data import ExampleBatches
+from foretext.transferring.bench import Bench
+from foretext.transferring.data import ExampleBatches
+from foretext.transferring.probe import probed_head
 from foretext.types import JSON, Arrays
 
 CHEAP = 3e13
@@ -44,6 +46,9 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
         return _read_seed(folder)
     started = time.monotonic()
     model, data, settled, config = bench.model(seed), bench.data, bench.settled, bench.strategy
+    if settled.probe:
+        copy_in(model, probed_head(bench, seed, work / f"seed-{seed}.probe"), within="heads.")
+        shutil.rmtree(work / f"seed-{seed}.probe", ignore_errors=True)
     batches = ExampleBatches(
         model=model, views=bench.seen, task=bench.task, gold=data.gold, rows=data.train, batch=settled.batch,
         most_tokens=config.micro_tokens, seed=seed,

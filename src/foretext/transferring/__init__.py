@@ -21,9 +21,9 @@ from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
 from foretext.training.progress import SilentWatch, Watch
-from foretext.transfer.bench import Bench, weights_key
-from foretext.transfer.data import read_data
-from foretext.transfer.seeds import keep_seeds, run_seed, spread, told
+from foretext.transferring.bench import Bench, weights_key
+from foretext.transferring.data import read_data
+from foretext.transferring.seeds import keep_seeds, run_seed, spread, told
 
 
 def transfer(
