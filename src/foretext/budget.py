@@ -34,6 +34,10 @@ def planned(job: Job, watch: Watch) -> tuple[Stepper, Limits, str]:
     limits = trial.affordable(rate, limits, spent=time.monotonic() - began)
     assert limits.minutes is not None
     steps = trial.plan_steps(rate, limits.minutes, limits, spent=time.monotonic() - began)
+    own = steps if limits.epochs is None else max(1, round(limits.epochs * steps_per_epoch(job)))
+    if own < steps:
+        why = f"{limits.epochs:g} epochs are {own:,} steps, within {limits.minutes:g} minutes"
+        return _with_length(job, stepper, own, watch), limits, why
     why = f"{limits.minutes:g} minutes are {steps:,} steps at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
     return _with_length(job, stepper, steps, watch), limits, why
 

@@ -69,6 +69,7 @@ def test_settings_reach_the_recipe_and_budgets_replace_its_own() -> None:
     assert bert.recipe.family.layers == 2  # type: ignore[attr-defined]
     assert bert.recipe.limits.minutes == 1.0
     assert (bert.recipe.limits.steps, bert.recipe.limits.epochs) == (None, None)
+    assert (word2vec.recipe.limits.minutes, word2vec.recipe.limits.epochs) == (1.0, 5)  # whichever is sooner
     assert word2vec.hows == ("features", "finetune")
     with pytest.raises(UsageError, match=r"layerz.*settings\.bert-budget|settings\.bert-budget.*layerz"):
         rungs(replace(CONFIG, settings={"bert-budget": {"family": {"layerz": 2}}}))

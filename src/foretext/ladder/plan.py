@@ -33,8 +33,10 @@ def rungs(config: LadderConfig) -> list[Rung]:
     for name in config.rungs:
         base = find(name)
         settled = override(base, config.settings.get(name, {}), place=f"settings.{name}")
+        # Word vectors name their own number of passes: on little text, more of them make the vectors worse.
+        own = getattr(settled.family, "epochs", None)
         limits = replace(
-            settled.limits, steps=None, epochs=None, minutes=config.minutes, checkpoint_minutes=1.0, evaluations=4
+            settled.limits, steps=None, epochs=own, minutes=config.minutes, checkpoint_minutes=1.0, evaluations=4
         )
         hows = config.how.get(name) or default_hows(settled)
         found.append(Rung(name=name, recipe=replace(settled, limits=limits, seed=config.seed), hows=hows))

@@ -92,7 +92,7 @@ class Limits:
     epochs: float | None = None
     """Passes over the training data."""
     minutes: float | None = None
-    """Wall-clock budget in minutes, evaluations and checkpoints included."""
+    """Wall-clock budget in minutes, evaluations and checkpoints included; with `epochs` too: whichever is sooner."""
     checkpoint_minutes: float | None = 5.0
     """Minutes between checkpoints; None = not by the clock."""
     checkpoint_steps: int | None = None
