@@ -46,9 +46,6 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
         return _read_seed(folder)
     started = time.monotonic()
     model, data, settled, config = bench.model(seed), bench.data, bench.settled, bench.strategy
-    if settled.probe:
-        copy_in(model, probed_head(bench, seed, work / f"seed-{seed}.probe"), within="heads.")
-        shutil.rmtree(work / f"seed-{seed}.probe", ignore_errors=True)
     batches = ExampleBatches(
         model=model, views=bench.seen, task=bench.task, gold=data.gold, rows=data.train, batch=settled.batch,
         most_tokens=config.micro_tokens, seed=seed,
@@ -70,6 +67,9 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
     cheap = 6 * numbers * tokens * settled.steps < CHEAP
     failed, arrays, found = "", model.arrays(), dict[str, float]()
     try:
+        if settled.probe:
+            copy_in(model, probed_head(bench, seed, work / f"seed-{seed}.probe"), within="heads.")
+            shutil.rmtree(work / f"seed-{seed}.probe", ignore_errors=True)
         ending = run(stepper, work / f"seed-{seed}.run", limits(config, has_dev=len(data.dev) > 0, keep=0 if cheap else 1), watch)
         steps, arrays = ending.steps, model.arrays()
     except DivergedError as error:
