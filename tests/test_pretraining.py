@@ -146,19 +146,22 @@ import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 import torch; torch.set_num_threads(1)
 from test_pretraining import *
-pretrain(small(), corpus(), Path(sys.argv[1]), limits=Limits(steps=60, evaluations=3, checkpoint_steps=5), setting=ONE, resume=True)
+pretrain(small(), corpus(), Path(sys.argv[1]), limits=Limits(steps=60, evaluations=3, checkpoint_steps=4), setting=ONE, resume=True)
 """
     straight = pretrain(small(), corpus(), tmp_path / "s", limits=Limits(steps=60, evaluations=3), setting=ONE)
-    out, kills, draw = tmp_path / "k", 0, random.Random(3)
-    while not out.exists():
-        process = subprocess.Popen([sys.executable, "-c", code, str(out)], stderr=subprocess.DEVNULL)
-        while not list(tmp_path.glob("k.run/checkpoints/step-*")) and process.poll() is None:
-            time.sleep(0.01)
-        try:
-            process.wait(timeout=draw.uniform(0.0, 0.5) + 1.5 * kills)
-        except subprocess.TimeoutExpired:
+    out, draw = tmp_path / "k", random.Random(3)
+
+    def newest() -> str:
+        return max((path.name for path in tmp_path.glob("k.run/checkpoints/step-*")), default="")
+
+    for _ in range(3):
+        before = newest()
+        with subprocess.Popen([sys.executable, "-c", code, str(out)], stderr=subprocess.DEVNULL) as process:
+            while newest() == before and process.poll() is None:
+                time.sleep(0.005)
+            time.sleep(draw.uniform(0.0, 0.05))
             process.kill()
-            process.wait()
-            kills += 1
-    assert kills >= 1
+    killed_under_way = not out.exists()
+    subprocess.run([sys.executable, "-c", code, str(out)], stderr=subprocess.DEVNULL, check=True)
+    assert killed_under_way
     assert same(load_pretrained(out).arrays, straight.arrays)
