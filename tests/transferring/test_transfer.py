@@ -77,6 +77,17 @@ def test_finetune_moves_the_encoder_and_frozen_not_one_bit(family: str) -> None:
     assert tuned.sources["text"].key != source.key == frozen.sources["text"].key
 
 
+@pytest.mark.parametrize("family", ["bert", "word2vec"])
+def test_finetuning_starts_at_the_head_that_features_would_train(family: str) -> None:
+    source, task = pretrained(family), replace(TASK, dev_share=0.0)
+    still = StrategyConfig(how="finetune", steps=1, rate=1e-12, head_rate=1e-12, start="probe")
+    started = transfer(source, task, TRAIN, strategy=still, seed=3)
+    features = transfer(source, task, TRAIN, strategy=StrategyConfig(how="features", layers="last"), seed=3)
+    assert np.abs(started.log_probabilities(TEXTS) - features.log_probabilities(TEXTS)).max() < 1e-4
+    random = transfer(source, task, TRAIN, strategy=replace(still, start="random"), seed=3)
+    assert np.abs(random.log_probabilities(TEXTS) - features.log_probabilities(TEXTS)).max() > 0.1
+
+
 def test_unused_rows_of_a_finetuned_table_only_decay() -> None:
     source = pretrained("word2vec")
     tuned = transfer(source, TASK, TRAIN, strategy=StrategyConfig(steps=10, decay=0.0))
