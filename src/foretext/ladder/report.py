@@ -46,6 +46,10 @@ READING = (
 )
 
 
+_REACHED = ("loss", "masked accuracy", "next_sentence accuracy")
+"""Measures of a pretraining worth a place in the report."""
+
+
 def page(index: Index, cells: Sequence[Cell]) -> str:
     """The whole page."""
     table = build(cells)
@@ -161,9 +165,12 @@ def _pretraining(cells: Sequence[Cell]) -> str:
     for cell in cells:
         if cell.kind != "pretraining":
             continue
-        told = [f"{seconds_text(cell.seconds.get('pretraining'))}, {memory_text(cell.memory)} at the peak"]
+        spent, training = cell.seconds.get("pretraining"), cell.seconds.get("training")
+        told = [f"{seconds_text(spent)} in all, {seconds_text(training)} of them training", f"{memory_text(cell.memory)} at the peak"]
         told += [f"{name} {_number(value)}" for name, value in cell.notes.items() if isinstance(value, int | float)]
-        told += [f"{name} {value:.3f}" for name, value in cell.scores.items()]
+        told += [f"held-out {name} {value:.3f}" for name, value in cell.scores.items() if name in _REACHED]
+        if "unigram entropy" in cell.scores:
+            told.append(f"to beat (word frequencies alone) {cell.scores['unigram entropy']:.3f}")
         items.append((cell.rung, cell.failed or "; ".join(told)))
     return _definitions("What pretraining reached", items)
 

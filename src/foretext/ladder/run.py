@@ -146,18 +146,24 @@ def _about(config: LadderConfig, found: Sequence[Rung]) -> Mapping[str, str]:
     about = {shown(name, ""): BASELINE_RUNGS[name].about for name in config.baselines if name in BASELINE_RUNGS}
     tuned = config.strategies["finetune"]
     ways = {
-        "features": "The network stays as pretrained; a linear classifier is trained on its averaged vectors.",
+        "features": "The network stays as pretrained; a linear classifier is fitted on its averaged vectors.",
         "frozen": "As features, but encoded anew at every step.",
         "finetune": f"The whole network is trained on the labelled texts, {_length(tuned.epochs, tuned.steps)}.",
         "scratch": "The same network with the same tokenizer, never pretrained, trained on the labelled texts as the fine-tuned one is.",
     }
     for rung in found:
-        what = family(rung.recipe.family.name).about
+        what = f"{family(rung.recipe.family.name).about}, {_size(rung)}"
         about.update({shown(rung.name, how): f"{what}. {ways[how]}" for how in ways})
     return about
+
+
+def _size(rung: Rung) -> str:
+    """"4 layers, 256 wide"."""
+    layers, width = (getattr(rung.recipe.family, name, 0) for name in ("layers", "width"))
+    return f"{layers} layers, {width} wide" if layers else f"{width} wide"
 
 
 def _length(epochs: float | None, steps: int | None) -> str:
     if steps:
         return f"{steps:,} steps"
-    return f"{epochs:g} passes" if epochs else "as long as its defaults say"
+    return f"{epochs:g} passes" if epochs else "with the default settings of `foretext transfer`"
