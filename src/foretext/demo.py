@@ -36,9 +36,9 @@ SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
 """The demo's bert-budget has the size of bert-tiny: six minutes hold its pretraining and 18 fine-tunings of it."""
 WORDS = ("violin", "protein", "river", "emperor", "computer")
 MASKED = (
-    "Paris is the capital of [MASK].",
-    "He was a German [MASK] and composer.",
-    "The river flows into the [MASK] sea.",
+    "It is the capital and largest [MASK] of the country.",
+    "The [MASK] war was fought between the two countries.",
+    "She was an American singer and [MASK].",
 )
 AFTERWARDS = """
 The report, with the label-efficiency plot: {report}
