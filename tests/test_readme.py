@@ -75,6 +75,15 @@ def test_the_commands(world: Path) -> None:
     assert os.path.exists("vectors.npz")
 
 
+def test_the_ladder(world: Path) -> None:
+    """The ladder's line, with the one rung that a test can afford to pretrain."""
+    line = next(line for block in blocks("sh") for line in block.splitlines() if line.startswith("foretext ladder"))
+    printed = command(line.replace(" bert-budget", ""))
+    assert [row.split("  ")[0] for row in printed.splitlines() if "±" in row][:2] == ["majority", "TF-IDF + LR"]
+    assert "word2vec · features" in printed
+    assert "<svg" in Path("ladder/report.html").read_text()
+
+
 def test_the_python(world: Path) -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
