@@ -137,6 +137,18 @@ def remove_leftovers(parent: Path) -> int:
     return count
 
 
+def work_folder(out: Path, *, resume: bool) -> Path:
+    """OUT.run, found or to be made; UsageError when `out` exists, or a run is under way and `resume` was not asked for."""
+    if out.exists():
+        raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
+    work = out.with_name(out.name + ".run")
+    if work.exists() and not resume:
+        raise UsageError(
+            "an unfinished run for this folder is there", file=work, remedy="--resume continues it; or remove it first"
+        )
+    return work
+
+
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

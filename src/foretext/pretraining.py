@@ -14,8 +14,8 @@ import msgspec
 from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences
-from foretext.errors import ArtefactError, UsageError
-from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, write_json
+from foretext.errors import ArtefactError
+from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, work_folder, write_json
 from foretext.recipe import Recipe, from_json, to_json
 from foretext.steppers import Job, arrays_of, make, settled_precision
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
@@ -105,18 +105,6 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
 
 
 # ── preparing ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def work_folder(out: Path, *, resume: bool) -> Path:
-    """OUT.run, found or to be made; UsageError when `out` exists, or a run is under way and `resume` was not asked for."""
-    if out.exists():
-        raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
-    work = out.with_name(out.name + ".run")
-    if work.exists() and not resume:
-        raise UsageError(
-            "an unfinished run for this folder is there", file=work, remedy="--resume continues it; or remove it first"
-        )
-    return work
 
 
 def tokenizer_for(recipe: Recipe, corpus: Corpus, cache: Path, watch: Watch) -> Tokenizer:

@@ -16,7 +16,7 @@ import msgspec
 from foretext.adapted import Adapted, load_adapted, moved
 from foretext.bundle import SOURCE, Pretrained, machine
 from foretext.errors import ArtefactError, UsageError
-from foretext.folder import fingerprint, is_sealed, locked, read_json, write_json
+from foretext.folder import fingerprint, is_sealed, locked, read_json, work_folder, write_json
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -59,7 +59,7 @@ def transfer(
     with locked(out, wait=False):
         if is_sealed(out) and resume:
             return load_adapted(out)
-        work = _work_folder(out, resume=resume)
+        work = work_folder(out, resume=resume)
         made = _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, _device(device, threads), work)
         watch.say(f"writing {out}")
         saved = made.save(out)
@@ -113,18 +113,6 @@ def _transfer(
 
 
 # ── the run's folder ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _work_folder(out: Path, *, resume: bool) -> Path:
-    if out.exists():
-        raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
-    work = out.with_name(out.name + ".run")
-    if work.exists() and not resume:
-        raise UsageError(
-            "an unfinished run for this folder is there", file=work, remedy="--resume continues it; or remove it first"
-        )
-    work.mkdir(parents=True, exist_ok=True)
-    return work
 
 
 def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
