@@ -31,11 +31,12 @@ def fsync(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """`mkdir -p`, durably: the entries of the folders it makes are synced, and so is that of `folder` itself, which a
-    killed process may have made."""
+    """`mkdir -p`, durably: each folder's entry is synced before the next is made in it, and so is that of the deepest
+    one there, which a killed process may have made."""
     missing = [made for made in (folder, *folder.parents) if not made.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in missing or [folder]:
+    deepest = missing[-1].parent if missing else folder
+    for made in (deepest, *reversed(missing)):
+        made.mkdir(exist_ok=True)
         with contextlib.suppress(PermissionError):  # a parent that may be passed through but not read
             fsync(made.parent)
 
