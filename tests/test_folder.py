@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +152,7 @@ def value_of(path: Path) -> int | None:
         return read_json(path)["value"] if path.exists() else None
     try:
         return open_sealed(path).meta["value"]
-    except UsageError as error:
-        assert "no such folder" in error.rule
+    except UsageError:  # no such folder
         return None
 
 
@@ -209,7 +209,7 @@ def test_each_write_fails_or_dies(tmp_path: Path, save) -> None:  # type: ignore
             folder = tmp_path / f"{size}-{dies}"
             folder.mkdir()
             prepare(folder)
-            done.append(faults.limited(lambda: work(folder), size, dies=dies))
+            done.append(faults.limited(partial(work, folder), size, dies=dies))
             assert value_of(folder / name) in ((2,) if done[-1] else (old, 2))
     assert not done[0]
     assert done[-1]

@@ -115,6 +115,14 @@ def _seal_file(file: Path) -> FileSeal:
     return FileSeal(size=file.stat().st_size, sha256=_sha256(file), tensors=tensors)
 
 
+def is_finished(out: Path) -> bool:
+    """Whether `out` is there, whole. Then OUT.run, which its maker may have had no time to remove, goes."""
+    if not is_sealed(out):
+        return False
+    remove(out.with_name(out.name + ".run"))
+    return True
+
+
 def work_folder(out: Path, *, resume: bool) -> Path:
     """OUT.run, found or to be made; UsageError when `out` exists, or a run is under way and `resume` was not asked for."""
     if out.exists():
