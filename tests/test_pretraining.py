@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foretext.bundle import load_pretrained
 from foretext.config import override
 from foretext.errors import ArtefactError, Preempted, UsageError
 from foretext.pretraining import Setting, dry_run, pretrain
@@ -138,30 +135,3 @@ def test_a_dry_run_counts_what_a_run_would_need(tmp_path: Path) -> None:
     assert found["steps"] == 10
     assert found["vocabulary"] == made.tokenizer.size
     assert found["disk bytes"] > 4 * found["parameters"]
-
-
-def test_killed_at_random_moments_it_always_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    code = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-from pathlib import Path
-import torch; torch.set_num_threads(1)
-from test_pretraining import *
-pretrain(small(), corpus(), Path(sys.argv[1]), limits=Limits(steps=60, evaluations=3, checkpoint_steps=4), setting=ONE, resume=True)
-"""
-    straight = pretrain(small(), corpus(), tmp_path / "s", limits=Limits(steps=60, evaluations=3), setting=ONE)
-    out, draw = tmp_path / "k", random.Random(3)
-
-    def newest() -> str:
-        return max((path.name for path in tmp_path.glob("k.run/checkpoints/step-*")), default="")
-
-    for _ in range(3):
-        before = newest()
-        with subprocess.Popen([sys.executable, "-c", code, str(out)], stderr=subprocess.DEVNULL) as process:
-            while newest() == before and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(draw.uniform(0.0, 0.05))
-            process.kill()
-    killed_under_way = not out.exists()
-    subprocess.run([sys.executable, "-c", code, str(out)], stderr=subprocess.DEVNULL, check=True)
-    assert killed_under_way
-    assert same(load_pretrained(out).arrays, straight.arrays)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from foretext.data.batches import view_to_torch
 from foretext.data.prepared import Prepared
-from foretext.errors import ForetextError, ResourceError
+from foretext.errors import ArtefactError, ResourceError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_arrays, sealing, write_arrays
 from foretext.heads.classify import ClassifyHeadConfig, Shape, layers_read, pooled_layers, pooled_width
 from foretext.layers.ragged import tensor
@@ -172,15 +172,15 @@ def cached_encode(
             try:
                 open_sealed(path, kind=KIND)
                 return read_arrays(path / "features.safetensors")["features"], True
-            except ForetextError:
-                shutil.rmtree(path)
+            except ArtefactError:
+                pass  # damaged: replaced below
         features = encode(encoder, prepared, config, most_tokens=most_tokens, device=device, bf16=bf16)
         free = shutil.disk_usage(path.parent).free
         if features.nbytes > free:
             raise ResourceError(
                 f"the features need {features.nbytes:,} bytes, {free:,} are free", file=path, remedy='use how = "frozen"'
             )
-        with sealing(path, kind=KIND, key=key, replace=path.exists()) as draft:
+        with sealing(path, kind=KIND, key=key, replace=True) as draft:
             write_arrays(draft / "features.safetensors", {"features": features})
     return features, False
 

@@ -1,16 +1,16 @@
 """Sealed folders: the one way this package writes artefacts.
 
 A sealed folder is files + a manifest (`foretext.json`: kind, content key, meta, size and SHA-256 of every file, a
-digest of every tensor). It is written under a temporary name, every file and folder is fsynced, then it is renamed
-into place and the parent is fsynced: a reader finds the old folder or the new one, never half of either. No pickle.
+digest of every tensor). It is written under a temporary name, every file and folder is fsynced, then it takes its
+place in one step and the parent is fsynced: a reader finds the old folder or the new one, never half of either, also
+after a power cut that loses whatever was not synced. Nothing is deleted before what replaces it is durable. No pickle.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
-import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.disk import draft_of, fsync, make_folder, publish, recover, remove, remove_leftovers
 from foretext.errors import ArtefactError, ResourceError, UsageError
 from foretext.types import JSON
 
 MANIFEST = "foretext.json"
 FORMAT = 1
 """Version of the manifest itself; what a kind holds has its own version in `meta`."""
-_TEMPORARY = ".partial-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +59,39 @@ def sealing(
     """Yield a temporary sibling folder; what is written into it becomes the sealed folder `path` on a normal exit.
 
     On an exception the temporary folder is removed and nothing has changed. An existing `path` is refused (UsageError)
-    unless `replace`. A full disk is a ResourceError.
+    unless `replace`. A full disk is a ResourceError. What a killed writer of the same `path` left is removed first.
     """
     path = Path(path)
     if path.exists() and not replace:
-        raise UsageError("the output folder exists already", file=path, remedy="choose another, or remove it first")
-    draft = path.parent / f"{_TEMPORARY}{path.name}-{os.getpid()}-{time.monotonic_ns():x}"
+        raise _taken(path)
+    draft = draft_of(path)
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        _seal(draft, kind=kind, key=key, meta=meta)
-        _publish(draft, path)
+        make_folder(path.parent)
+        recover(path)
+        remove_leftovers(path.parent, path.name)
+        try:
+            draft.mkdir()
+            yield draft
+            _seal(draft, kind=kind, key=key, meta=meta)
+        except BaseException:
+            remove(draft)
+            raise
+        _publish(draft, path, replace=replace)
     except OSError as error:
         raise ResourceError(f"cannot write: {error.strerror or error}", file=path, remedy="free some disk space") from error
-    finally:
-        if draft.exists():
-            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _publish(draft: Path, path: Path, *, replace: bool) -> None:
+    try:
+        publish(draft, path, replace=replace)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and not replace:
+            raise _taken(path) from error  # another writer's came first
+        raise
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError("the output folder exists already", file=path, remedy="choose another, or remove it first")
 
 
 def _seal(draft: Path, *, kind: str, key: str, meta: JSON) -> None:
@@ -85,10 +102,10 @@ def _seal(draft: Path, *, kind: str, key: str, meta: JSON) -> None:
     seal = hashlib.sha256(body).hexdigest()
     (draft / MANIFEST).write_bytes(b'{"seal":"' + seal.encode() + b'","manifest":' + body + b"}\n")
     for name in (*files, MANIFEST):
-        _fsync(draft / name)
+        fsync(draft / name)
     for folder in sorted((p for p in draft.rglob("*") if p.is_dir()), reverse=True):
-        _fsync(folder)
-    _fsync(draft)
+        fsync(folder)
+    fsync(draft)
 
 
 def _seal_file(file: Path) -> FileSeal:
@@ -98,49 +115,18 @@ def _seal_file(file: Path) -> FileSeal:
     return FileSeal(size=file.stat().st_size, sha256=_sha256(file), tensors=tensors)
 
 
-def _publish(draft: Path, path: Path) -> None:
-    if path.exists():
-        # A folder cannot be renamed over a non-empty one: the old one steps aside first. Should we die between the
-        # two renames, `recover` puts it back.
-        aside = path.parent / f"{_TEMPORARY}old-{path.name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(path, aside)
-        os.rename(draft, path)
-        _fsync(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        os.rename(draft, path)
-        _fsync(path.parent)
-
-
-def recover(path: Path) -> None:
-    """Finish what a killed `sealing(path, replace=True)` left: bring the old folder back if the new one never came."""
-    aside = path.parent / f"{_TEMPORARY}old-{path.name}"
-    if aside.exists():
-        if path.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            os.rename(aside, path)
-
-
-def remove_leftovers(parent: Path) -> int:
-    """Remove the temporary folders of killed writers in `parent` (whose process is gone); how many there were."""
-    count = 0
-    for draft in Path(parent).glob(f"{_TEMPORARY}*"):
-        pid = draft.name.rsplit("-", 2)[-2] if draft.name.count("-") >= 3 else ""
-        if pid.isdigit() and Path(f"/proc/{pid}").exists() and int(pid) != os.getpid():
-            continue
-        if draft.name.startswith(f"{_TEMPORARY}old-"):
-            continue
-        shutil.rmtree(draft, ignore_errors=True)
-        count += 1
-    return count
+def is_finished(out: Path) -> bool:
+    """Whether `out` is there, whole. Then OUT.run, which its maker may have had no time to remove, goes."""
+    if not is_sealed(out):
+        return False
+    remove(out.with_name(out.name + ".run"))
+    return True
 
 
 def work_folder(out: Path, *, resume: bool) -> Path:
     """OUT.run, found or to be made; UsageError when `out` exists, or a run is under way and `resume` was not asked for."""
     if out.exists():
-        raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
+        raise _taken(out)
     work = out.with_name(out.name + ".run")
     if work.exists() and not resume:
         raise UsageError(
@@ -180,8 +166,8 @@ def open_sealed(path: Path, *, kind: str | None = None, verify: bool = True) -> 
 
 def _read_manifest(path: Path) -> Sealed:
     file = path / MANIFEST
-    raw = file.read_bytes()
     try:
+        raw = file.read_bytes()
         outer = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         body = bytes(outer["manifest"])
         seal = msgspec.json.decode(outer["seal"], type=str)
@@ -193,7 +179,7 @@ def _read_manifest(path: Path) -> Sealed:
         if manifest["format"] != FORMAT:
             raise ArtefactError(f"manifest format {manifest['format']}, this version reads {FORMAT}", file=file)
         return Sealed(path=path, kind=manifest["kind"], key=manifest["key"], meta=manifest["meta"], files=files)
-    except (msgspec.MsgspecError, UnicodeError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeError, KeyError, TypeError, RecursionError) as error:
         raise ArtefactError(f"the manifest is damaged: {error}", file=file, remedy="restore the folder from a copy") from error
 
 
@@ -209,10 +195,13 @@ def verify_files(sealed: Sealed) -> None:
     """Compare every file with its seal; ArtefactError names the first that differs, and its first altered tensor."""
     for name, seal in sealed.files.items():
         file = sealed.path / name
-        size = file.stat().st_size
+        try:
+            size, same = file.stat().st_size, _sha256(file) == seal.sha256
+        except OSError as error:
+            raise ArtefactError(f"cannot read: {error.strerror or error}", file=file, remedy="restore it from a copy") from error
         if size != seal.size:
             raise ArtefactError(f"{size:,} bytes where {seal.size:,} were written", file=file, remedy="restore it from a copy")
-        if _sha256(file) != seal.sha256:
+        if not same:
             place = _altered_tensor(file, seal)
             raise ArtefactError("the checksum differs from what was written", file=file, place=place, remedy="restore it from a copy")
 
@@ -238,13 +227,16 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the inter-process lock of `path` (a file beside it, `.NAME.lock`). Without `wait`, a lock that another
     process holds is a UsageError. The kernel frees it when the process dies, however it dies."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     file = path.parent / f".{path.name}.lock"
-    handle = _lock(file, path, wait=wait)
+    try:
+        make_folder(path.parent)
+        handle = _lock(file, path, wait=wait)
+    except OSError as error:
+        raise ResourceError(f"cannot write: {error.strerror or error}", file=path.parent) from error
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)  # still held: whoever waits for it sees that the name is gone, and tries again
+        remove(file)  # still held: whoever waits for it sees that the name is gone, and tries again
         os.close(handle)
 
 
@@ -264,10 +256,15 @@ def _lock(file: Path, path: Path, *, wait: bool) -> int:
 
 
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes."""
+    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes. A full disk is a
+    ResourceError."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+    try:
+        save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+    except SafetensorError as error:  # how it reports what the system refused
+        raise ResourceError(f"cannot write: {error}", file=file, remedy="free some disk space") from error
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
@@ -286,27 +283,52 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
 def write_json(file: Path, value: JSON) -> None:
     """Write JSON (keys sorted, indented) so that a reader sees the old file or the new, never half."""
     file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.parent / f"{_TEMPORARY}{file.name}-{os.getpid()}-{time.monotonic_ns():x}"
+    draft = draft_of(file)
     try:
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n")
-        _fsync(draft)
-        os.replace(draft, file)
-        _fsync(file.parent)
+        make_folder(file.parent)
+        remove_leftovers(file.parent, file.name)
+        try:
+            draft.write_bytes(_json(value))
+            fsync(draft)
+            os.replace(draft, file)
+        finally:
+            remove(draft)
+        fsync(file.parent)
     except OSError as error:
-        raise ResourceError(f"cannot write: {error.strerror or error}", file=file) from error
-    finally:
-        draft.unlink(missing_ok=True)
+        raise ResourceError(f"cannot write: {error.strerror or error}", file=file, remedy="free some disk space") from error
 
 
-def read_json(file: Path) -> JSON:
-    """Read JSON; a missing or damaged file is an ArtefactError."""
+def read_json(file: Path, *, exact: bool = False) -> JSON:
+    """Read JSON; a missing or damaged file is an ArtefactError. `exact`: so is one whose bytes are not just those that
+    `write_json` writes, were it by a space."""
+    file = Path(file)
     try:
-        return msgspec.json.decode(Path(file).read_bytes())
-    except FileNotFoundError as error:
-        raise ArtefactError("a file of the folder is missing", file=file) from error
+        raw = file.read_bytes()
+        value = msgspec.json.decode(raw)
+    except OSError as error:
+        raise ArtefactError(f"a file of the folder is missing: {error.strerror}", file=file) from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ArtefactError(f"damaged JSON: {error}", file=file) from error
+    if exact and raw != _json(value):
+        raise ArtefactError("damaged JSON: its bytes are not as they were written", file=file)
+    return value
+
+
+def _json(value: JSON) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n"
+
+
+def write_record(file: Path, value: JSON) -> None:
+    """`write_json` with a seal: {"seal": the value's fingerprint, "value": the value}."""
+    write_json(file, {"seal": fingerprint(value), "value": value})
+
+
+def read_record(file: Path) -> JSON:
+    """What `write_record` wrote; ArtefactError where one bit of it differs."""
+    record = read_json(file, exact=True)
+    if not isinstance(record, dict) or set(record) != {"seal", "value"} or record["seal"] != fingerprint(record["value"]):
+        raise ArtefactError("it does not match its own checksum", file=file, remedy="restore it from a copy, or remove it")
+    return record["value"]
 
 
 def fingerprint(*parts: bytes | str | JSON) -> str:
@@ -331,11 +353,3 @@ def _sha256(file: Path) -> str:
 def _digest(array: NDArray[Any]) -> str:
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.blake2b(head + np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,7 +15,17 @@ from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences
 from foretext.errors import ArtefactError
-from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, work_folder, write_json
+from foretext.folder import (
+    fingerprint,
+    is_finished,
+    is_sealed,
+    locked,
+    open_sealed,
+    read_record,
+    sealing,
+    work_folder,
+    write_record,
+)
 from foretext.recipe import Recipe, from_json, to_json
 from foretext.steppers import Job, arrays_of, make, settled_precision
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
@@ -60,7 +70,7 @@ def pretrain(
     if limits is not None:
         recipe = replace(recipe, limits=limits)
     with locked(out, wait=False):
-        if is_sealed(out) and resume:
+        if resume and is_finished(out):
             return load_pretrained(out)
         work = work_folder(out, resume=resume)
         store = prepare(recipe, corpus, source, setting, watch)
@@ -72,7 +82,7 @@ def pretrain(
 def _train(job: Job, stepper: Stepper, plan: JSON, out: Path, work: Path, watch: Watch) -> Pretrained:
     recipe = job.recipe
     line = unigram_entropy(job.store.counts) if recipe.objectives else None
-    ending = run(stepper, work, msgspec.convert(plan["limits"], Limits), watch, unigram=line)
+    ending = run(stepper, work, msgspec.convert(plan["limits"], Limits), watch, unigram=line, identity=_identity(plan))
     watch.say(f"writing {out}")
     tokenizer, arrays = arrays_of(job, stepper)
     made = Pretrained(
@@ -144,7 +154,7 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     source = job.source.key if job.source else ""
     mine = {"corpus": corpus.key, "recipe_key": _lasting_key(recipe), "store": job.store.key, "source": source}
     if file.exists():
-        plan = read_json(file)
+        plan = read_record(file)
         _refuse_other(plan, mine, recipe, file)
         job = replace(job, precision=plan["precision"])
         fresh = not any((work / "checkpoints").glob("step-*"))
@@ -154,8 +164,13 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     watch.say(why)
     plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "why": why}
     plan.update(machine=machine(), limits=msgspec.to_builtins(limits))
-    write_json(file, plan)
+    write_record(file, plan)
     return stepper, plan
+
+
+def _identity(plan: JSON) -> dict[str, str]:
+    """What a checkpoint of this run must have been made from."""
+    return {name: plan[name] for name in ("corpus", "recipe_key", "store", "source")}
 
 
 def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path) -> None:

@@ -5,6 +5,7 @@ import errno
 import numpy as np
 import pytest
 
+import faults
 from foretext.errors import ArtefactError, ResourceError
 from foretext.training import checkpoint
 from foretext.types import State
@@ -104,3 +105,85 @@ def test_a_disk_with_room_after_pruning(tmp_path, monkeypatch):
     full(monkeypatch, 1)
     checkpoint.save(state(4), tmp_path, 4, keep=3, best=1)
     assert checkpoint.steps(tmp_path) == [1, 3, 4]
+
+
+# ── every change of a save fails once and dies once; what was not synced is lost ────────────────────────────────────
+
+
+def three(folder):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), folder / "checkpoints", step, keep=3, best=1)
+
+
+def fourth(folder):
+    checkpoint.save(state(4), folder / "checkpoints", 4, keep=2, best=1)
+
+
+def again(folder):
+    checkpoint.save(state(5), folder / "checkpoints", 4, keep=2, best=1)  # the same step anew, as after a resume
+
+
+def newest(folder):
+    """What the newest whole checkpoint holds; none may be damaged, and the best is always there."""
+    assert checkpoint.read(folder, 1).state.cursor["n"] == 1
+    found = checkpoint.latest(folder, say=pytest.fail)
+    held = int(found.state.arrays["a"][0])
+    assert (held, found.state.cursor) == (found.state.cursor["n"], state(held).cursor)
+    return held
+
+
+def test_each_change_of_a_save_fails_once(tmp_path):
+    def check(folder, done):
+        assert newest(folder / "checkpoints") in ((4,) if done else (3, 4))
+        for left in (folder / "checkpoints").glob(".partial*"):
+            assert left.is_dir()
+
+    assert faults.failing(three, fourth, check, tmp_path, (errno.ENOSPC, errno.EIO)) >= 20
+    changes = ("remove", "rmdir", "rename")  # a full disk lets one delete
+    assert faults.failing(three, fourth, check, tmp_path, (errno.ENOSPC,), forever=True, kept=changes) >= 8
+
+
+def test_each_change_of_a_save_is_the_last_of_a_process(tmp_path):
+    def check(folder, done):
+        assert newest(folder / "checkpoints") in ((4,) if done else (3, 4))
+        again(folder)
+        assert newest(folder / "checkpoints") == 5
+        assert sorted(p.name for p in (folder / "checkpoints").iterdir()) in (
+            ["step-00000001", "step-00000003", "step-00000004"],
+        )
+
+    assert faults.dying(three, fourth, check, tmp_path) >= 15
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_each_write_of_a_save_fails_or_dies(tmp_path, dies):
+    for size in (0, 8, 60, 150, 300, 500):
+        folder = tmp_path / f"{size}"
+        three(folder)
+        done = faults.limited(lambda folder=folder: fourth(folder), size, dies=dies)
+        assert newest(folder / "checkpoints") in ((4,) if done else (3, 4))
+        assert done == (size >= 1000)
+        fourth(folder)
+        assert newest(folder / "checkpoints") == 4
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_no_power_cut_loses_the_newest_checkpoint(tmp_path, swap, monkeypatch):
+    if not swap:
+        monkeypatch.setattr("foretext.disk.exchange", lambda one, other: False)
+
+    def check(folder, returned):
+        assert newest(folder / "checkpoints") in {0: (3, 4, 5), 1: (4, 5), 2: (5,)}[returned]
+
+    states = faults.forgetting(three, [fourth, again], check, tmp_path, deaths=lambda nth: nth in (9, 12, 14))
+    assert states > 100
+
+
+def test_the_only_good_checkpoint_is_not_pruned_for_room(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), tmp_path, step, keep=3)
+    damage(tmp_path, 3)
+    full(monkeypatch, 2)
+    with pytest.raises(ResourceError):
+        checkpoint.save(state(3), tmp_path, 3, keep=3)
+    assert checkpoint.latest(tmp_path).step == 2

@@ -45,9 +45,6 @@ class Child:
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return code, self.out.read_text().splitlines(), self.err.read_text()
 
-    def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-        self.wait()
 
 
 def train(tiny, folder, **told):
@@ -120,36 +117,6 @@ def test_a_fresh_process_gives_the_same_bits(tmp_path, straight):
         assert done.returncode == expected, done.stderr
     assert arrays_of(done.stdout.splitlines()) == arrays_of(lines)
     assert log_of(tmp_path) == log
-
-
-def kill_randomly(tiny, tmp_path, straight, kills, seed):
-    """Kill the same run again and again, a save every step, until it ends by itself; then the next run."""
-    lines, log = straight
-    rng = np.random.default_rng(seed)
-    done, runs = 0, 0
-    while done < kills:
-        runs += 1
-        folder = tmp_path / f"run-{runs}"
-        for _ in range(int(rng.integers(1, 6))):
-            child = Child(tiny, folder, {"every": 1, "pause": 0.005})
-            time.sleep(rng.uniform(0, 0.4))
-            child.kill()
-            done += 1
-        code, after, err = train(tiny, folder)
-        assert code == 0, err
-        assert arrays_of(after) == arrays_of(lines)
-        assert losses_of(after).items() <= losses_of(lines).items()
-        assert log_of(folder) == log
-
-
-def test_killed_at_random(tiny, tmp_path, straight):
-    kill_randomly(tiny, tmp_path, straight, kills=8, seed=0)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-def test_killed_at_random_a_thousand_times(tiny, tmp_path, straight):
-    kill_randomly(tiny, tmp_path, straight, kills=1000, seed=1)
 
 
 # ── in process, with a Stepper of three numbers ─────────────────────────────────────────────────────────────────────

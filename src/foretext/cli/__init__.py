@@ -1,5 +1,6 @@
 """The command line: a table command → options record → function. Nothing heavy is imported before it is needed."""
 
+import errno
 import importlib
 import os
 import signal
@@ -8,7 +9,7 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn, Union
 
 from foretext.cli import options
-from foretext.errors import ExitCode, ForetextError, Preempted, unknown
+from foretext.errors import ExitCode, ForetextError, unknown
 
 COMMANDS: dict[str, tuple[type, str]] = {
     "check": (options.Check, "foretext.cli.corpus:check"),
@@ -30,6 +31,9 @@ COMMANDS: dict[str, tuple[type, str]] = {
 }
 
 
+_FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code; a failure is one line on standard error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -42,13 +46,19 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if debug:
             raise
         _leave(error.message, error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # SIGINT or SIGTERM
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if debug:
             raise
         _leave("interrupted; nothing finished is lost, run the same command with --resume", ExitCode.PREEMPTED)
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain once more while closing standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if debug or error.errno not in _FULL_OR_BROKEN:
+            raise
+        _leave(f"{error.filename or 'the disk'}: cannot write: {error.strerror}; free some disk space", ExitCode.RESOURCES)
     except MemoryError:
         if debug:
             raise
@@ -81,7 +91,8 @@ def run(words: list[str]) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Preempted("asked to stop; nothing finished is lost", remedy="run the same command with --resume")
+    # A BaseException, so that nobody's `except Exception` keeps it, and neither does an `except ForetextError` of ours.
+    raise KeyboardInterrupt
 
 
 def _leave(message: str, code: ExitCode) -> NoReturn:

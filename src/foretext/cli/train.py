@@ -8,7 +8,7 @@ from foretext.bundle import Pretrained, load_pretrained
 from foretext.cli import options
 from foretext.cli.output import say, size, table, write_json
 from foretext.errors import UsageError, unknown
-from foretext.folder import is_sealed
+from foretext.folder import is_finished
 from foretext.pretraining import Setting, dry_run
 from foretext.text.corpus import CorpusConfig, open_corpus
 from foretext.training.progress import JsonWatch, RichWatch, Watch
@@ -39,7 +39,7 @@ def pretrain(chosen: options.Pretrain) -> None:
     )
     setting = Setting(device=chosen.device, threads=chosen.threads)
     watch = watch_of(recipe.name, json=chosen.json)
-    if chosen.resume and is_sealed(chosen.out):
+    if chosen.resume and is_finished(chosen.out):
         _made(load_pretrained(chosen.out), chosen.json)
         return
     source = load_pretrained(chosen.from_) if chosen.from_ else None

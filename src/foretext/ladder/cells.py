@@ -134,7 +134,7 @@ class CellFolder:
     def read(self, key: str) -> Cell:
         """The cell of a key; ArtefactError where it is missing, damaged or another's."""
         file = self.file(key)
-        value = read_json(file)
+        value = read_json(file, exact=True)
         try:
             body = value["cell"]
             if fingerprint(body) != value["seal"]:

@@ -8,7 +8,7 @@ import msgspec
 
 from foretext.config import strict
 from foretext.errors import ArtefactError
-from foretext.folder import read_json, write_json
+from foretext.folder import read_record, write_record
 from foretext.ladder.cells import Cell, CellFolder
 
 FILE = "ladder.json"
@@ -35,14 +35,14 @@ class Index:
 
 def write_index(out: Path, index: Index) -> None:
     """Write the index into the ladder's folder."""
-    write_json(out / FILE, msgspec.to_builtins(index))
+    write_record(out / FILE, msgspec.to_builtins(index))
 
 
 def read_index(out: Path) -> Index:
     """The index of a ladder's folder; ArtefactError where there is none or it is damaged."""
     file = out / FILE
     try:
-        index: Index = strict(read_json(file), Index)
+        index: Index = strict(read_record(file), Index)
     except msgspec.ValidationError as error:
         raise ArtefactError(f"not a ladder's index: {error}", file=file) from error
     return index

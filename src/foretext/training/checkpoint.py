@@ -4,25 +4,14 @@ A damaged checkpoint is stepped over to the good one before it; nothing good is 
 on disk, and never the only good one.
 """
 
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from foretext.disk import discard, recover_all, remove_leftovers
 from foretext.errors import ArtefactError, ResourceError
-from foretext.folder import (
-    is_sealed,
-    open_sealed,
-    read_arrays,
-    read_json,
-    recover,
-    remove_leftovers,
-    sealing,
-    write_arrays,
-    write_json,
-)
+from foretext.folder import is_sealed, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.types import State
 
 KIND = "checkpoint"
@@ -44,14 +33,13 @@ def save(state: State, folder: Path, step: int, *, keep: int = 2, best: int | No
     On a full disk, older checkpoints that the policy would drop anyway are dropped first and the write is tried once
     more; then ResourceError with the bytes needed, older checkpoints untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    path = folder / f"step-{step:08d}"
+    path = _path(folder, step)
     try:
         _write(state, path, step)
     except ResourceError:
         # The policy's own last resort: one good checkpoint and the best stay.
-        prune(folder, keep=1, best=best)
+        prune(folder, keep=1, best=best, whole=_newest_whole(folder))
         try:
             _write(state, path, step)
         except ResourceError as error:
@@ -73,15 +61,14 @@ def _write(state: State, path: Path, step: int) -> None:
 
 def steps(folder: Path) -> list[int]:
     """Steps of the finished checkpoints in `folder`, oldest first (their bytes unread)."""
-    for aside in folder.glob(".partial-old-step-*"):  # a rewrite of the same step was killed between its two renames
-        recover(folder / aside.name.removeprefix(".partial-old-"))
+    recover_all(folder)  # a rewrite of the same step may have been killed between two renames
     found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
     return sorted(int(match[1]) for match, path in found if match and is_sealed(path))
 
 
 def read(folder: Path, step: int) -> Checkpoint:
     """The checkpoint of one step; ArtefactError (naming file and tensor) when a byte of it differs."""
-    path = folder / f"step-{step:08d}"
+    path = _path(folder, step)
     sealed = open_sealed(path, kind=KIND)
     state = State(arrays=read_arrays(path / "arrays.safetensors"), cursor=read_json(path / "cursor.json"))
     if sealed.meta.get("step") != step:
@@ -106,18 +93,29 @@ def latest(folder: Path, say: Callable[[str], None] = lambda _: None) -> Checkpo
     return None
 
 
-def prune(folder: Path, *, keep: int, best: int | None = None, newest: int | None = None) -> None:
-    """Delete all but the `keep` newest checkpoints and `best`; the newest stays whatever `keep` says.
+def _newest_whole(folder: Path) -> int | None:
+    """The newest step whose checkpoint has every byte that was written."""
+    for step in reversed(steps(folder)):
+        try:
+            open_sealed(_path(folder, step), kind=KIND)
+        except ArtefactError:
+            continue
+        return step
+    return None
+
+
+def prune(
+    folder: Path, *, keep: int, best: int | None = None, newest: int | None = None, whole: int | None = None
+) -> None:
+    """Delete all but the `keep` newest checkpoints, `best` and `whole`; the newest stays whatever `keep` says.
 
     `newest`: the one just written. Later ones were damaged when the run resumed before them, and go.
     """
     there = steps(folder)
     usable = there if newest is None else [step for step in there if step <= newest]
-    stay = {*usable[-max(keep, 1) :], best}
-    for step in there:
-        if step not in stay:
-            # Out of sight in one rename, so that a kill never leaves half a checkpoint under a checkpoint's name.
-            path = folder / f"step-{step:08d}"
-            gone = path.with_name(f".partial-{path.name}-{os.getpid()}-0")
-            path.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+    stay = {*usable[-max(keep, 1) :], best, whole}
+    discard(*(_path(folder, step) for step in there if step not in stay))
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}"

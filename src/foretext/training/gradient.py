@@ -51,6 +51,8 @@ class Gradient:
         self.model = model.to(self.device)
         self.done = 0
         """Updates made."""
+        self.updating = False
+        """Whether parameters or their optimizer state are being changed, or have been by the step that just ended."""
         self._batches = Ahead(batches) if self.device.type == "cuda" else batches
         self._held_out = held_out
         self._optimizer, self._schedule, self._phases, self._seed = optimizer, schedule, tuple(phases), seed
@@ -62,6 +64,7 @@ class Gradient:
 
     def step(self) -> Report:
         """One update. NonFiniteStep (a DivergedError) leaves parameters and optimizer state as they were."""
+        self.updating = False
         share = factor(self._schedule, self.done / self.total, self.total)
         self._updater.prepare(phase_at(starts(self._phases, self.total), self.done), share)
         if not self.model.training:
@@ -82,6 +85,7 @@ class Gradient:
         clip = self._optimizer.clip
         if clip is not None and norm > clip:
             torch._foreach_mul_(grads, clip / norm)
+        self.updating = True
         self._updater.step()
         self._updater.clear()
         self.done += 1

@@ -4,13 +4,15 @@ Lines of training hold means over the steps since the line before (`step`, `loss
 `rate`, `norm`, `parts`); lines of evaluation hold `step`, `seconds` and `held_out`.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from foretext.disk import fsync, make_folder
 from foretext.errors import ResourceError
 from foretext.types import JSON, Report
 
@@ -34,13 +36,15 @@ class Log:
 
     def open(self, step: int) -> None:
         """Drop what was written after `step` (and a torn last line), and append from there."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        if self._file.exists():
-            kept = [line for line in self._file.read_bytes().splitlines() if 0 <= _step_of(line) <= step]
+        with self._writing():
+            make_folder(self._file.parent)
+            kept = self._file.read_bytes().splitlines() if self._file.exists() else []
             draft = self._file.with_name(f".partial-{self._file.name}")
-            draft.write_bytes(b"".join(line + b"\n" for line in kept))
+            draft.write_bytes(b"".join(line + b"\n" for line in kept if 0 <= _step_of(line) <= step))
+            fsync(draft)
             draft.replace(self._file)
-        self._handle = self._file.open("ab")
+            fsync(self._file.parent)
+            self._handle = self._file.open("ab")
 
     def report(self, step: int, seconds: float, report: Report) -> None:
         """Note one step; write a line when enough have gathered."""
@@ -71,12 +75,14 @@ class Log:
     def sync(self) -> None:
         """Make what is written durable: a checkpoint is about to rely on it."""
         if self._handle is not None:
-            os.fsync(self._handle.fileno())
+            with self._writing():
+                os.fsync(self._handle.fileno())
 
     def close(self) -> None:
         """Close the file."""
         if self._handle is not None:
-            self._handle.close()
+            with contextlib.suppress(OSError):  # what it could not write, it has said already
+                self._handle.close()
             self._handle = None
 
     def state(self) -> JSON:
@@ -90,9 +96,14 @@ class Log:
 
     def _write(self, line: JSON) -> None:
         assert self._handle is not None, "open the log first"
-        try:
+        with self._writing():
             self._handle.write(msgspec.json.encode(line) + b"\n")
             self._handle.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise ResourceError(f"cannot write: {error.strerror or error}", file=self._file, remedy="free some disk space") from error
 

@@ -9,10 +9,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -50,17 +50,25 @@ class Ending:
 
 
 def run(
-    stepper: Stepper, folder: Path, limits: Limits, watch: Watch, *, unigram: float | None = None
+    stepper: Stepper,
+    folder: Path,
+    limits: Limits,
+    watch: Watch,
+    *,
+    unigram: float | None = None,
+    identity: Mapping[str, str] = MappingProxyType({}),
 ) -> Ending:
     """Train to the end (or resume, from the newest good checkpoint in `folder`) and say how it ended.
 
     Writes `folder/checkpoints/` and `folder/log.jsonl`. `unigram`: entropy of the token frequencies (nats), the line
-    that a masked language model must beat. Errors: SIGINT or SIGTERM → saved, then Preempted (exit 75); a non-finite
-    step → the batch in `folder/diverged-step-N.npz`, DivergedError (exit 6); a full disk → ResourceError (exit 5).
+    that a masked language model must beat. `identity`: keys of what the run is made from (corpus, recipe, …), kept in
+    every checkpoint. Errors: a checkpoint of another identity or length → ArtefactError (exit 4); SIGINT or SIGTERM →
+    saved, then Preempted (exit 75); a non-finite step → the batch in `folder/diverged-step-N.npz`, DivergedError (exit
+    6); a full disk → ResourceError (exit 5).
     """
     folder = Path(folder)
     with locked(folder / "checkpoints", wait=False), _listening() as signals:
-        shell = _Shell(stepper, folder, limits, watch, signals, unigram)
+        shell = _Shell(stepper, folder, limits, watch, signals, unigram, identity)
         try:
             return shell.run()
         finally:
@@ -72,7 +80,7 @@ def run(
 
 
 class _Interrupted(BaseException):
-    """Leaves an evaluation at once; a BaseException so that no library's `except Exception` keeps it."""
+    """Leaves an evaluation or a step at once; a BaseException so that no library's `except Exception` keeps it."""
 
 
 class _Signals:
@@ -81,17 +89,19 @@ class _Signals:
     def __init__(self) -> None:
         self.asked = ""
         self._leave_at_once = False
+        self._unless: Callable[[], bool] = bool
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self.asked = self.asked or signal.Signals(number).name
-        if self._leave_at_once:
+        if self._leave_at_once and not self._unless():
             self._leave_at_once = False
             raise _Interrupted
 
     @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Inside, a signal does not wait: what runs here changes no training state and will be run again."""
-        self._leave_at_once = True
+    def interruptible(self, unless: Callable[[], bool] = bool) -> Iterator[None]:
+        """Inside, a signal does not wait, `unless` something is so now: what runs here changes no training state and
+        will be run again."""
+        self._unless, self._leave_at_once = unless, True
         try:
             if self.asked:
                 raise _Interrupted
@@ -140,8 +150,16 @@ class _Standing:
 
 class _Shell:
     def __init__(
-        self, stepper: Stepper, folder: Path, limits: Limits, watch: Watch, signals: _Signals, unigram: float | None
+        self,
+        stepper: Stepper,
+        folder: Path,
+        limits: Limits,
+        watch: Watch,
+        signals: _Signals,
+        unigram: float | None,
+        identity: Mapping[str, str],
     ) -> None:
+        self.identity = dict(identity)
         self.stepper, self.folder, self.limits, self.watch, self.signals = stepper, folder, limits, watch, signals
         self.total = stepper.total
         self.looks = evaluation_steps(limits, stepper.total)
@@ -178,7 +196,10 @@ class _Shell:
 
     def _advance(self) -> None:
         try:
-            report = self.stepper.step()
+            with self.signals.interruptible(unless=self._is_updating):
+                report = self.stepper.step()
+        except _Interrupted:
+            return  # a step may last longer than a scheduler's patience, a compilation above all
         except DivergedError as error:
             raise self._diverged(error) from error
         self.at.step += 1
@@ -186,6 +207,9 @@ class _Shell:
         self.watch.report(self.at.step, report)
         for text in self.alarms.report(self.at.step, report):
             self.watch.alarm(text)
+
+    def _is_updating(self) -> bool:
+        return bool(getattr(self.stepper, "updating", True))
 
     def _evaluate(self) -> None:
         try:
@@ -235,7 +259,7 @@ class _Shell:
         self.log.sync()
         state = self.stepper.state()
         shell = replace(at, seconds=self.seconds)
-        cursor = {"total": self.total, "shell": msgspec.to_builtins(shell), "log": self.log.state(),
+        cursor = {"total": self.total, "identity": self.identity, "shell": msgspec.to_builtins(shell), "log": self.log.state(),
                   "alarms": self.alarms.state(), "stepper": state.cursor}  # fmt: skip
         whole = State(arrays=state.arrays, cursor=cursor)
         checkpoint.save(whole, self.checkpoints, at.step, keep=self.limits.keep, best=at.best_saved)
@@ -246,6 +270,7 @@ class _Shell:
         found = checkpoint.latest(self.checkpoints, self.watch.alarm) if self.limits.keep > 0 else None
         if found is not None:
             cursor = found.state.cursor
+            self._refuse_other(cursor.get("identity", {}), found.path)
             if cursor["total"] != self.total:
                 raise ArtefactError(
                     f"a run of {cursor['total']:,} steps was begun here, this one plans {self.total:,}",
@@ -259,6 +284,16 @@ class _Shell:
             self.alarms.restore(cursor["alarms"])
             self.watch.say(f"resumed after step {self.at.step:,} of {self.total:,}")
         self.log.open(self.at.step)
+
+    def _refuse_other(self, theirs: Mapping[str, str], path: Path) -> None:
+        names = sorted({*theirs, *self.identity})
+        changed = [f"{n}: {theirs.get(n)} → {self.identity.get(n)}" for n in names if theirs.get(n) != self.identity.get(n)]
+        if changed:
+            raise ArtefactError(
+                f"the checkpoint is of another run ({'; '.join(changed)})",
+                file=path,
+                remedy="resume with what it was made from, or remove it and start again",
+            )
 
     def _preempt(self) -> None:
         where = f"after step {self.at.step:,} of {self.total:,}"
@@ -274,10 +309,14 @@ class _Shell:
     # ── endings ──
 
     def _diverged(self, error: DivergedError) -> DivergedError:
-        file = None
+        file: Path | None = None
         if isinstance(error, NonFiniteStep):
             file = self.folder / f"diverged-step-{self.at.step + 1}.npz"
-            np.savez(file, allow_pickle=False, **dict(error.arrays))
+            try:
+                np.savez(file, allow_pickle=False, **dict(error.arrays))
+            except OSError as full:  # the divergence is the news
+                self.watch.alarm(f"the batch could not be written ({full.strerror or full})")
+                file = None
         saved = f"the checkpoint of step {self.saved[0]:,} is whole" if self.saved else "there is no checkpoint"
         return DivergedError(
             f"step {self.at.step + 1:,}: {error.rule}; the update was not applied, {saved}",

@@ -16,7 +16,7 @@ import msgspec
 from foretext.adapted import Adapted, load_adapted, moved
 from foretext.bundle import SOURCE, Pretrained, machine
 from foretext.errors import ArtefactError, UsageError
-from foretext.folder import fingerprint, is_sealed, locked, read_json, work_folder, write_json
+from foretext.folder import fingerprint, is_finished, locked, read_record, work_folder, write_record
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -57,7 +57,7 @@ def transfer(
             return _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, _device(device, threads), Path(folder))
     out = Path(out)
     with locked(out, wait=False):
-        if is_sealed(out) and resume:
+        if resume and is_finished(out):
             return load_adapted(out)
         work = work_folder(out, resume=resume)
         made = _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, _device(device, threads), work)
@@ -125,7 +125,8 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
         "seed": seed,
     }
     if file.exists():
-        changed = [name for name, value in plan.items() if fingerprint(read_json(file).get(name)) != fingerprint(value)]
+        begun = read_record(file)
+        changed = [name for name, value in plan.items() if fingerprint(begun.get(name)) != fingerprint(value)]
         if changed:
             raise ArtefactError(
                 f"the unfinished run was begun with other settings: {', '.join(changed)}",
@@ -133,9 +134,7 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
                 remedy="resume with the same ones, or remove it and start again",
             )
         return
-    write_json(file, plan)
-
-
+    write_record(file, plan)
 
 
 def _device(device: str, threads: int | None) -> str:
