@@ -1,6 +1,7 @@
 """How long a run will be, decided once before its first step; and what it will need."""
 
 import time
+from dataclasses import replace
 
 from foretext.errors import UsageError
 from foretext.models.catalog import family
@@ -58,9 +59,12 @@ def _epochs(job: Job) -> float:
 
 def _with_length(job: Job, stepper: Stepper, steps: int, watch: Watch) -> Stepper:
     """The trial's Stepper, which stands at its beginning, with its true length; made anew where phases read data of
-    their own, whose borders depend on the length."""
+    their own, whose borders depend on the length, with the first values that it has: they cost seconds."""
     if len(job.recipe.phases) > 1:
-        return make(job, steps=steps, watch=watch)
+        begun = stepper.state()
+        longer = make(job, steps=steps, watch=watch, fresh=False)
+        longer.restore(replace(begun, cursor={**begun.cursor, "total": steps}))
+        return longer
     stepper.total = steps
     return stepper
 
