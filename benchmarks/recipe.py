@@ -397,23 +397,27 @@ def work_through(todo: Sequence[Plan], arguments: Sequence[str], at_once: int) -
     return failed
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=(__doc__ or "").split("\n")[0])
+    made.add_argument("--variants", type=Path, default=VARIANTS, help="TOML: a table a variant")
+    made.add_argument("--only", nargs="+", default=[], help="these variants of it")
+    made.add_argument("--minutes", type=float, nargs="+", default=[5.0], help="CPU minutes of pretraining")
+    made.add_argument("--seeds", type=int, default=1)
+    made.add_argument("--corpus", default=CORPUS, help="a path, or a data set below FORETEXT_DATA")
+    made.add_argument("--task", default=TASK, help="a labelled file, or the AG News folder")
+    made.add_argument("--out", type=Path, default=Path("results/cells/recipe"))
+    made.add_argument("--work", type=Path, default=Path("runs/recipe"), help="texts, stores, unfinished runs")
+    made.add_argument("--at-once", type=int, default=2, help="cells side by side, one thread each")
+    made.add_argument("--quick", action="store_true", help="tiny models, texts and tests: does the harness work?")
+    made.add_argument("--cell", default="", help=argparse.SUPPRESS)
+    return made
+
+
 def main(arguments: Sequence[str]) -> int:
     """See the module's first lines."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipe", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--variants", type=Path, default=VARIANTS, help="TOML: a table a variant")
-    parser.add_argument("--only", nargs="+", default=[], help="these variants of it")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[5.0], help="CPU minutes of pretraining")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--corpus", default=CORPUS, help="a path, or a data set below FORETEXT_DATA")
-    parser.add_argument("--task", default=TASK, help="a labelled file, or the AG News folder")
-    parser.add_argument("--out", type=Path, default=Path("results/cells/recipe"))
-    parser.add_argument("--work", type=Path, default=Path("runs/recipe"), help="texts, stores, unfinished runs")
-    parser.add_argument("--at-once", type=int, default=2, help="cells side by side, one thread each")
-    parser.add_argument("--quick", action="store_true", help="tiny models, texts and tests: does the harness work?")
-    parser.add_argument("--cell", default="", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     protocol = replace(QUICK if options.quick else Protocol(), corpus=options.corpus, task=options.task)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _, data = texts(protocol, options.work)
     everything = plans(options, protocol, data)
     if options.cell:
@@ -428,6 +432,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
     except ForetextError as error:
