@@ -43,6 +43,7 @@ def pretrain(
     out: str | Path,
     *,
     source: str | Path | Pretrained | None = None,
+    init_embeddings: str | Path | Pretrained | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
@@ -54,14 +55,21 @@ def pretrain(
     resume: bool = False,
 ) -> Pretrained:
     """Stage one. `recipe`: a name or a Recipe; `corpus`: paths, globs, URLs or a Corpus; `config`: a TOML file or a
-    mapping laid over the recipe; one of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
+    mapping laid over the recipe; `init_embeddings`: what the embedding matrix starts from, in place of the recipe's:
+    "random", "auto" or a pretrained folder; one of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
 
     Errors are ForetextErrors with the exit code they would leave the command line with.
     """
-    settled = settle(recipe, config=config, seed=seed, minutes=minutes, steps=steps, epochs=epochs)
+    vectors = init_embeddings if isinstance(init_embeddings, Pretrained) else None
+    named = None if vectors is not None or init_embeddings is None else str(init_embeddings)
+    settled = settle(
+        recipe, config=config, seed=seed, init_embeddings=named, minutes=minutes, steps=steps, epochs=epochs
+    )
     text: Corpus = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
     before = load_pretrained(source) if isinstance(source, str | Path) else source
-    return _pretrain(settled, text, Path(out), source=before, setting=setting, watch=watch, resume=resume)
+    return _pretrain(
+        settled, text, Path(out), source=before, vectors=vectors, setting=setting, watch=watch, resume=resume
+    )
 
 
 def transfer(
@@ -108,15 +116,18 @@ def settle(
     *,
     config: Mapping[str, Any] | str | Path | None = None,
     seed: int | None = None,
+    init_embeddings: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
 ) -> Recipe:
-    """The recipe by name, with a configuration, a seed and a budget laid over it, strictly."""
+    """The recipe by name, with a configuration, a seed, an initialisation and a budget laid over it, strictly."""
     found = find(recipe) if isinstance(recipe, str) else recipe
     found = _overridden(found, config)
     if seed is not None:
         found = dataclasses.replace(found, seed=seed)
+    if init_embeddings is not None:
+        found = dataclasses.replace(found, init_embeddings=init_embeddings)
     given = {n: v for n, v in (("minutes", minutes), ("steps", steps), ("epochs", epochs)) if v is not None}
     if len(given) > 1:
         raise UsageError(f"one budget at a time, found {' and '.join(given)}", remedy="give minutes, steps or epochs")

@@ -1,6 +1,7 @@
 """How long a run will be, decided once before its first step; and what it will need."""
 
 import time
+from dataclasses import replace
 
 from foretext.errors import UsageError
 from foretext.models.catalog import family
@@ -30,7 +31,7 @@ def planned(job: Job, watch: Watch) -> tuple[Stepper, Limits, str]:
     began = time.monotonic()
     stepper = make(job, steps=ENDLESS, watch=watch)
     watch.say("a short trial turns minutes into steps")
-    rate = trial.measure(stepper, min(TRIAL_SECONDS, TRIAL_SHARE * 60.0 * limits.minutes))
+    rate = _measured(job, stepper, min(TRIAL_SECONDS, TRIAL_SHARE * 60.0 * limits.minutes), watch)
     limits = trial.affordable(rate, limits, spent=time.monotonic() - began)
     assert limits.minutes is not None
     steps = trial.plan_steps(rate, limits.minutes, limits, spent=time.monotonic() - began)
@@ -40,6 +41,27 @@ def planned(job: Job, watch: Watch) -> tuple[Stepper, Limits, str]:
         return _with_length(job, stepper, own, watch), limits, why
     why = f"{limits.minutes:g} minutes are {steps:,} steps at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
     return _with_length(job, stepper, steps, watch), limits, why
+
+
+def _measured(job: Job, stepper: Stepper, seconds: float, watch: Watch) -> trial.Rate:
+    """What an update costs, on average over the phases: each that reads windows of another kind is timed by itself, a
+    phase of 512 tokens after one of 128 being several times dearer."""
+    recipe = job.recipe
+    kinds = [phase.windows or recipe.windows for phase in recipe.phases]
+    if all(kind == kinds[0] for kind in kinds):
+        return trial.measure(stepper, seconds)
+    whole = sum(phase.share for phase in recipe.phases)
+    first = trial.measure(stepper, seconds * recipe.phases[0].share / whole)
+    rates, memory = [first], first.memory
+    for phase, windows in zip(recipe.phases[1:], kinds[1:], strict=True):
+        alone = replace(recipe, windows=windows, phases=(replace(phase, share=1.0, windows=None),))
+        other = make(replace(job, recipe=alone), steps=ENDLESS, watch=watch, fresh=False)
+        rates.append(trial.measure(other, seconds * phase.share / whole))
+        memory = max(memory, rates[-1].memory)
+    shares = [phase.share / whole for phase in recipe.phases]
+    step = sum(share * rate.step for share, rate in zip(shares, rates, strict=True))
+    tokens = sum(share * rate.step * rate.tokens for share, rate in zip(shares, rates, strict=True))
+    return replace(first, step=step, tokens=tokens / step, memory=memory)
 
 
 def _by_epochs(job: Job, watch: Watch) -> tuple[Stepper, str]:
@@ -58,9 +80,12 @@ def _epochs(job: Job) -> float:
 
 def _with_length(job: Job, stepper: Stepper, steps: int, watch: Watch) -> Stepper:
     """The trial's Stepper, which stands at its beginning, with its true length; made anew where phases read data of
-    their own, whose borders depend on the length."""
+    their own, whose borders depend on the length, with the first values that it has: they cost seconds."""
     if len(job.recipe.phases) > 1:
-        return make(job, steps=steps, watch=watch)
+        begun = stepper.state()
+        longer = make(job, steps=steps, watch=watch, fresh=False)
+        longer.restore(replace(begun, cursor={**begun.cursor, "total": steps}))
+        return longer
     stepper.total = steps
     return stepper
 
@@ -71,7 +96,7 @@ def forecast(job: Job, watch: Watch) -> dict[str, JSON]:
     per_epoch = steps_per_epoch(job)
     stepper = make(job, steps=limits.steps or ENDLESS, watch=watch)
     watch.say("a short trial")
-    rate = trial.measure(stepper, 5.0)
+    rate = _measured(job, stepper, 5.0, watch)
     if limits.steps is not None:
         steps = limits.steps
     elif limits.minutes is not None:

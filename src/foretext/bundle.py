@@ -47,6 +47,9 @@ class Provenance:
     """Key of the recipe."""
     source: str = ""
     """Key of the folder that training continued from."""
+    init: Mapping[str, JSON] = field(default_factory=dict)
+    """What the embedding matrix started from ("from": "random", "auto" or a folder's key), and how much of the
+    vocabulary and of the text that covers (shares)."""
     steps: int = 0
     epochs: float = 0.0
     tokens: int = 0

@@ -14,7 +14,8 @@ import msgspec
 from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences
-from foretext.errors import ArtefactError
+from foretext.errors import ArtefactError, UsageError
+from foretext.first_vectors import matched, settled
 from foretext.folder import (
     fingerprint,
     is_finished,
@@ -54,6 +55,7 @@ def pretrain(
     out: Path,
     *,
     source: Pretrained | None = None,
+    vectors: Pretrained | None = None,
     limits: Limits | None = None,
     setting: Setting = Setting(),
     watch: Watch | None = None,
@@ -61,7 +63,8 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain `recipe` on `corpus` into the folder `out`, and open it.
 
-    `source`: go on from its weights and vocabulary. `limits` replace the recipe's. `resume` continues an unfinished
+    `source`: go on from its weights and vocabulary. `vectors`: an opened folder in place of what
+    `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
     run, to the bit, and is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings
     or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); stopped by a signal →
     Preempted (75); a non-finite loss → DivergedError (6).
@@ -73,8 +76,7 @@ def pretrain(
         if resume and is_finished(out):
             return load_pretrained(out)
         work = work_folder(out, resume=resume)
-        store = prepare(recipe, corpus, source, setting, watch)
-        job = Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads)
+        job = _job(recipe, corpus, source, vectors, setting, watch)
         stepper, plan = _planned(job, corpus, work, watch)
         return _train(job, stepper, plan, out, work, watch)
 
@@ -105,6 +107,7 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
         corpus=plan["corpus"],
         recipe=plan["recipe_key"],
         source=plan["source"],
+        init=plan.get("init", {}),
         steps=ending.steps,
         epochs=ending.tokens / max(1, tokens),
         tokens=tokens,
@@ -147,6 +150,22 @@ def prepare(
     return store
 
 
+def _job(
+    recipe: Recipe, corpus: Corpus, source: Pretrained | None, vectors: Pretrained | None, setting: Setting, watch: Watch
+) -> Job:
+    """The run's ingredients: what can be refused is refused before the corpus is encoded."""
+    recipe, vectors = settled(recipe, vectors)
+    if source is not None and vectors is not None:
+        raise UsageError(
+            "a run that goes on from a folder has its embeddings from there",
+            place="init_embeddings",
+            remedy="give --from or --init-embeddings FOLDER, not both",
+        )
+    store = prepare(recipe, corpus, source, setting, watch)
+    first = matched(vectors, store) if vectors is not None else None
+    return Job(recipe=recipe, store=store, source=source, first=first, device=setting.device, threads=setting.threads)
+
+
 def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Stepper, JSON]:
     """The run's Stepper, and what it will do: read back where it was begun, else decided and written down now, before
     the first step."""
@@ -159,10 +178,13 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
         job = replace(job, precision=plan["precision"])
         fresh = not any((work / "checkpoints").glob("step-*"))
         return make(job, steps=plan["steps"], watch=watch, fresh=fresh), plan
+    if job.first is not None:
+        watch.say(job.first.text)
+    init = job.first.report if job.first is not None else {} if job.source is not None else {"from": recipe.init_embeddings}
     precision = settled_precision(job) if recipe.objectives else None
     stepper, limits, why = planned(replace(job, precision=precision), watch)
     watch.say(why)
-    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "why": why}
+    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "why": why, "init": init}
     plan.update(machine=machine(), limits=msgspec.to_builtins(limits))
     write_record(file, plan)
     return stepper, plan
@@ -197,6 +219,7 @@ def dry_run(
     corpus: Corpus,
     *,
     source: Pretrained | None = None,
+    vectors: Pretrained | None = None,
     limits: Limits | None = None,
     setting: Setting = Setting(),
     watch: Watch | None = None,
@@ -204,8 +227,7 @@ def dry_run(
     """What `pretrain` would need: parameters, tokens, epochs, memory, disk, hours; measured by a short trial."""
     watch = watch or SilentWatch()
     recipe = recipe if limits is None else replace(recipe, limits=limits)
-    store = prepare(recipe, corpus, source, setting, watch)
-    return forecast(Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads), watch)
+    return forecast(_job(recipe, corpus, source, vectors, setting, watch), watch)
 
 
 def preview(recipe: Recipe, corpus: Corpus, *, setting: Setting = Setting(), watch: Watch | None = None) -> TokenStore:

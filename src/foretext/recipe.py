@@ -58,8 +58,9 @@ class Recipe:
     limits: Limits = field(default_factory=Limits)
     initial_bias: Literal["zeros", "unigram"] = "zeros"
     """The masked head's output bias at the start: zeros as published, or log unigram frequencies."""
-    init_embeddings: Literal["random", "auto"] = "random"
-    """"auto": the embedding matrix starts from skip-gram vectors trained for seconds on the same pieces."""
+    init_embeddings: str = "random"
+    """What the embedding matrix starts from. "random": the family's own draw; "auto": skip-gram vectors trained for
+    seconds on the same pieces; else a pretrained folder, which a run replaces by "key:" and its content key."""
     seed: int = 0
     cites: Mapping[str, str] = field(default_factory=dict)
     """Field name → where its value stands (paper and table, or a file of the released code)."""

@@ -8,8 +8,8 @@ import numpy as np
 from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, build_model
 from foretext.data.windows import make_windows
 from foretext.errors import ArtefactError, UsageError
+from foretext.first_vectors import AUTO, RANDOM, FirstVectors, skipgram, table
 from foretext.models.catalog import family, resolve
-from foretext.models.word2vec.config import Word2VecConfig
 from foretext.objectives import make_objectives, require_sees
 from foretext.recipe import Recipe
 from foretext.text.store import TokenStore
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 HELD_OUT_TOKENS = 32_768
 """About how many tokens the fixed held-out set has, at most: a loss good to about 0.03 nats, and the same tokens at
 every look; a small model scores them in a second or two."""
-FIRST_VECTORS_TOKENS = 8_000_000
-"""`init_embeddings = "auto"`: skip-gram reads about this many tokens; at least one epoch, at most eight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +33,8 @@ class Job:
     recipe: Recipe
     store: TokenStore
     source: Pretrained | None = None
+    first: FirstVectors | None = None
+    """A folder's vectors for the embedding matrix, where the recipe starts from one."""
     device: str = "auto"
     threads: int | None = None
     precision: Literal["fp32", "bf16"] | None = None
@@ -53,8 +53,9 @@ def make(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> Stepper:
     checkpoint, so costly first values are left out."""
     room = family(job.recipe.family.name)
     if room.stepper is not None:
+        first = job.first and (job.first.ids, job.first.rows)
         made: Stepper = resolve(room.stepper)(
-            job.recipe.family, job.store, seed=job.recipe.seed, threads=job.threads or 1, steps=steps, init=_init(job)
+            job.recipe.family, job.store, seed=job.recipe.seed, threads=job.threads or 1, steps=steps, init=_init(job), first=first
         )
         return made
     return gradient(job, steps=steps, watch=watch, fresh=fresh)
@@ -197,14 +198,22 @@ def _model(job: Job, watch: Watch, fresh: bool) -> "Model":
             head: Any = model.heads[name]
             if hasattr(head, "set_bias"):
                 head.set_bias(log_frequencies(store.counts))
-    if recipe.init_embeddings == "auto":
-        import torch
-
-        table = model.encoder(SOURCE).table.weight
-        vectors = first_vectors(job, table.shape[1], recipe.family, watch)
-        with torch.no_grad():
-            table.copy_(torch.from_numpy(vectors))
+    _set_table(model, job, watch)
     return model
+
+
+def _set_table(model: "Model", job: Job, watch: Watch) -> None:
+    """The embedding matrix's first values, where the recipe does not leave them to the family's own draw."""
+    import torch
+
+    recipe, weight = job.recipe, model.encoder(SOURCE).table.weight
+    first = job.first
+    if first is None and recipe.init_embeddings == AUTO:
+        first = skipgram(job.store, weight.shape[1], recipe.seed, watch)
+    assert first is not None or recipe.init_embeddings == RANDOM, f"no vectors for {recipe.init_embeddings}"
+    if first is not None:
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(table(first, len(weight), recipe.family, recipe.seed)))
 
 
 def _take_over(model: "Model", source: Pretrained) -> None:
@@ -227,28 +236,3 @@ def log_frequencies(counts: Floats | Any) -> Floats:
     smooth = np.asarray(counts, np.float64) + 1.0
     found: Floats = np.log(smooth / smooth.sum())
     return found
-
-
-def first_vectors(job: Job, width: int, config: Any, watch: Watch) -> Floats:
-    """Skip-gram vectors [V, width] of the same tokens, trained for seconds: the lower rung carries the upper one.
-
-    Centred, and scaled to the deviation that the family starts its matrices from; tokens never seen keep that of a
-    normal draw.
-    """
-    from foretext import draws
-
-    room = family("word2vec")
-    store, seed = job.store, job.recipe.seed
-    epochs = float(np.clip(FIRST_VECTORS_TOKENS / max(1, int(store.counts.sum())), 1, 8))
-    settings = Word2VecConfig(width=width, min_count=1)
-    watch.say(f"first vectors: skip-gram over the same tokens, {epochs:.1f} epochs")
-    skipgram: Stepper = resolve(room.stepper or "")(settings, store, seed=seed, threads=1, epochs=epochs, init=None)
-    for _ in range(skipgram.total):
-        skipgram.step()
-    trained = np.asarray(skipgram.state().arrays[f"encoders.{SOURCE}.table.weight"])
-    spread = float(getattr(config, "initial_sd", 0.02))
-    table = draws.generator(seed, "first vectors").normal(0.0, spread, (store.tokenizer.size, width)).astype(np.float32)
-    seen = np.flatnonzero(trained.any(axis=1))
-    rows = trained[seen] - trained[seen].mean(axis=0)
-    table[seen] = rows * (spread / max(float(rows.std()), 1e-12))
-    return table

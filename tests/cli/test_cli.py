@@ -48,6 +48,7 @@ def leave(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
         (["pretrain", "bert-budget", "texts", "--out", "x", "--minutes", "-1"], 2, "above 0"),
         (["pretrain", "bert-budget", "texts", "--out", "x", "--from", "texts"], 4, "not a foretext folder"),
         (["pretrain", "bert-budget", "texts", "--out", "x", "--config", "absent.toml"], 2, "no such configuration file"),
+        (["pretrain", "bert-budget", "texts", "--out", "x", "--init-embeddings", "atuo"], 2, "expected random, auto, or a pretrained folder"),
         (["info", "absent"], 2, "no such folder"),
         (["info", "texts"], 4, "not a foretext folder"),
         (["recipes", "bert-tny"], 2, "bert-tiny"),
@@ -160,3 +161,14 @@ def test_python_says_the_same_words(vectors: Path) -> None:
     with pytest.raises(foretext.ForetextError) as damaged:
         foretext.load(vectors)
     assert damaged.value.exit_code == 4
+
+
+def test_embeddings_start_from_a_folder(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["pretrain", "word2vec", "texts", "--out", "second", "--config", "word.toml", "--steps", "1", "--threads", "1"]
+    run([*words, "--init-embeddings", "vectors", "--json"])
+    capsys.readouterr()
+    run(["info", "second", "--json"])
+    init = json.loads(capsys.readouterr().out)["provenance"]["init"]
+    run(["info", "vectors", "--json"])
+    assert init["from"] == json.loads(capsys.readouterr().out)["key"]
+    assert (init["name"], init["tokens"]) == ("vectors", 1.0)

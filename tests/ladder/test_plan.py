@@ -10,6 +10,7 @@ from foretext.ladder import LadderConfig, read_grid
 from foretext.ladder.plan import plans, rungs, task_key
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import read_labelled
+from stage_two import pretrained
 
 CONFIG = LadderConfig(corpus=("c",), train="t", test="e", labels=(5, 20), seeds=2, minutes=1.0)
 TASK = {"pool": "p", "test": "t"}
@@ -110,3 +111,21 @@ def test_grid_files_are_strict_and_paths_are_beside_them(tmp_path: Path) -> None
     file.write_text("minutez = 1\n")
     with pytest.raises(UsageError, match="did you mean 'minutes'"):
         read_grid(file)
+
+
+def test_a_folder_of_first_vectors_counts_by_its_content(tmp_path: Path) -> None:
+    for name, family in (("one", "word2vec"), ("other", "bert")):
+        pretrained(family).save(tmp_path / name)
+    (tmp_path / "one").rename(tmp_path / "moved")
+
+    def with_folder(name: str) -> list[str]:
+        (tmp_path / "grid.toml").write_text(f'[settings.bert-budget]\ninit_embeddings = "{name}"\n')
+        return keys(read_grid(tmp_path / "grid.toml", CONFIG))
+
+    moved = with_folder("moved")
+    (tmp_path / "moved").rename(tmp_path / "one")
+    assert with_folder("one") == moved
+    assert with_folder("other") != moved
+    assert with_folder("auto") == keys(CONFIG)
+    with pytest.raises(UsageError, match="pretrained folder"):
+        with_folder("absent")

@@ -95,9 +95,9 @@ def test_the_plan_fits_the_minutes():
 
 def test_looking_may_not_eat_the_budget():
     # A look is 2 s: in a minute, six seconds of looking are three looks.
-    assert affordable(rate(), Limits(minutes=1.0, evaluations=20)) == Limits(minutes=1.0, evaluations=3)
-    assert affordable(rate(), Limits(minutes=1.0, evaluations=20), spent=40.0).evaluations == 1
-    assert affordable(rate(), Limits(minutes=1.0, evaluations=2)).evaluations == 2
+    assert affordable(rate(), Limits(minutes=2.0, evaluations=20)) == Limits(minutes=2.0, evaluations=3)
+    assert affordable(rate(), Limits(minutes=2.0, evaluations=20), spent=80.0).evaluations == 1
+    assert affordable(rate(), Limits(minutes=2.0, evaluations=2)).evaluations == 2
     assert affordable(rate(), Limits(minutes=1.0, evaluations=0)).evaluations == 0
     assert affordable(rate(), Limits(steps=10, evaluations=20)).evaluations == 20
 

@@ -64,6 +64,9 @@ class Pretrain:
     reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
     from_: Annotated[Path | None, conf.arg(name="from")] = None
     """Go on from this pretrained folder's weights and vocabulary."""
+    init_embeddings: Annotated[str | None, conf.arg(metavar="random|auto|FOLDER")] = None
+    """What the embeddings start from: random; auto (skip-gram vectors trained for seconds on the same pieces); or the
+    vectors of a pretrained folder, matched piece by piece. The recipe's own by default."""
     config: Path | None = None
     """TOML laid over the recipe."""
     minutes: float | None = None

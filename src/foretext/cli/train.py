@@ -35,7 +35,13 @@ def reading_of(chosen: options.CorpusOptions) -> CorpusConfig:
 def pretrain(chosen: options.Pretrain) -> None:
     """Run stage one, or say what it would take."""
     recipe = api.settle(
-        chosen.recipe, config=chosen.config, seed=chosen.seed, minutes=chosen.minutes, steps=chosen.steps, epochs=chosen.epochs
+        chosen.recipe,
+        config=chosen.config,
+        seed=chosen.seed,
+        init_embeddings=chosen.init_embeddings,
+        minutes=chosen.minutes,
+        steps=chosen.steps,
+        epochs=chosen.epochs,
     )
     setting = Setting(device=chosen.device, threads=chosen.threads)
     watch = watch_of(recipe.name, json=chosen.json)

@@ -101,9 +101,13 @@ def read_grid(file: Path, base: LadderConfig | None = None) -> LadderConfig:
     def beside(path: str) -> str:
         return path if not path or path == "-" or "://" in path or Path(path).is_absolute() else str(folder / path)
 
-    changes = {
+    changes: dict[str, object] = {
         "corpus": [beside(path) for path in config.corpus] if "corpus" in values else list(config.corpus),
         "train": beside(config.train) if "train" in values else config.train,
         "test": beside(config.test) if "test" in values else config.test,
+    }
+    changes["settings"] = {
+        rung: {k: beside(str(v)) if k == "init_embeddings" and v not in ("random", "auto") else v for k, v in keys.items()}
+        for rung, keys in config.settings.items()
     }
     return override(config, changes, file=file)

@@ -8,6 +8,7 @@ import msgspec
 from foretext.baselines import BASELINE_RUNGS, names
 from foretext.config import override
 from foretext.errors import UsageError
+from foretext.first_vectors import identified
 from foretext.folder import fingerprint
 from foretext.ladder.cells import Plan
 from foretext.ladder.config import LadderConfig
@@ -103,5 +104,5 @@ def task_key(pool: Labelled, test: Labelled) -> dict[str, str]:
 
 
 def _identity(made: Recipe) -> object:
-    """A recipe as JSON without its citations, which decide nothing."""
-    return {name: value for name, value in to_json(made).items() if name != "cites"}
+    """A recipe as JSON without its citations, which decide nothing, and a folder of first vectors by its content."""
+    return {name: value for name, value in to_json(identified(made)).items() if name != "cites"}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from foretext.training.config import Limits
 from foretext.types import Stepper
 
-LOOKING = 0.1
+LOOKING = 0.05
 """Most of a time budget that evaluations may take."""
 WRITE = 150e6
 """Bytes a second that checksums, fsync and a slow disk let through; an underestimate on purpose."""
@@ -48,7 +48,7 @@ def measure(stepper: Stepper, seconds: float = 5.0, *, warmup: int = 2) -> Rate:
     """Time `stepper` for about `seconds` after `warmup` updates (compilation, first allocations), and leave it as it was.
 
     The timed updates are undone by `restore`; at least two are timed however long they take. Where the Stepper's
-    phases differ in cost, this is the cost of the phase it stands in.
+    phases differ in cost, this is the cost of the phase it stands in; `budget` asks for each.
     """
     assert warmup >= 0, f"warmup counts updates, found {warmup}"
     began = time.perf_counter()
@@ -91,7 +91,7 @@ def _usual(times: Sequence[float]) -> float:
 
 
 def affordable(rate: Rate, limits: Limits, *, spent: float = 0.0) -> Limits:
-    """`limits` with as many evaluations as a tenth of `limits.minutes` (of which `spent` seconds are gone) can pay for,
+    """`limits` with as many evaluations as a twentieth of `limits.minutes` (of which `spent` seconds are gone) can pay for,
     at least one where there were any. A run's limits are settled by this before it starts, and then kept with it."""
     if limits.minutes is None or limits.evaluate_steps is not None:
         return limits

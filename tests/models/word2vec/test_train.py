@@ -161,6 +161,16 @@ def test_init_goes_on_from_given_vectors() -> None:
     assert np.array_equal(grown.inward[0], arrays[INWARD][0])
 
 
+def test_first_vectors_stand_in_the_input_table_of_trained_words_only() -> None:
+    ids = np.array([0, 3, 5, 16, 99])  # [UNK] and a word beyond the vocabulary are not trained
+    rows = np.arange(60, dtype=np.float32).reshape(5, 12)
+    given, plain = stepper(CONFIG, two_topics(), first=(ids, rows)), stepper(CONFIG, two_topics())
+    assert np.array_equal(given.inward[[3, 5, 16]], rows[1:4])
+    others = [i for i in range(17) if i not in (3, 5, 16)]
+    assert np.array_equal(given.inward[others], plain.inward[others])
+    assert not given.outward.any() and given.inward.shape == plain.inward.shape
+
+
 def test_untrained_rows_stay_zero_and_vocabulary_is_a_prefix() -> None:
     ids = np.array([1] * 9 + [2] * 5 + [3] * 6 + [4] * 2)
     run = finish(stepper(Word2VecConfig(width=4, min_count=6, sample=0.0), store([len(ids)], ids)))

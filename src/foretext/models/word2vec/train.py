@@ -91,7 +91,7 @@ class SkipGram:
 
     def __init__(
         self, config: Word2VecConfig, store: Store, *, seed: int, threads: int, steps: int | None, epochs: float | None,
-        init: Arrays | None,
+        init: Arrays | None, first: tuple[Ints, Floats] | None = None,
     ) -> None:
         self.config, self.store, self.seed, self.threads = config, store, seed, max(1, threads)
         if init is None:
@@ -110,6 +110,10 @@ class SkipGram:
         self.total = steps if steps is not None else max(1, round(passes * (len(self._cuts) - 1)))
         self.done = 0
         self.inward, self.outward = _fresh(kept, config.width, seed) if init is None else _given(init)
+        if first is not None:
+            ids, rows = first
+            trained = (ids < len(kept)) & kept[np.minimum(ids, len(kept) - 1)]
+            self.inward[ids[trained]] = rows[trained]
         self._pairs: Pairs | None = None
 
     def step(self) -> Report:
@@ -245,15 +249,16 @@ def pair_loss(inward: Floats, outward: Floats, pairs: Pairs, chunk: int = 4096) 
 
 def stepper(
     config: Word2VecConfig, store: Store, *, seed: int = 0, threads: int = 1, steps: int | None = None,
-    epochs: float | None = None, init: Arrays | None = None,
+    epochs: float | None = None, init: Arrays | None = None, first: tuple[Ints, Floats] | None = None,
 ) -> SkipGram:
     """A SkipGram ready to step. `steps` (blocks) fixes the length of the run, else `epochs`, else `config.epochs`.
 
     `init`: arrays to go on from, under their names on disk (the output table may be missing: zeros); the vocabulary
-    is then theirs, and every word of it that the store's training part has is trained. DataError when no word is
-    frequent enough.
+    is then theirs, and every word of it that the store's training part has is trained. `first`: ids [K] and vectors
+    [K,D], as they are, in place of the random start of these words' input rows; the output rows start at 0 as always.
+    DataError when no word is frequent enough.
     """
-    return SkipGram(config, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init)
+    return SkipGram(config, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init, first=first)
 
 
 def _keep(counts: Floats, sample: float) -> kernel.Table:

@@ -1,0 +1,69 @@
+"""Minutes into steps where phases cost differently."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foretext import budget
+from foretext.config import override
+from foretext.pretraining import Setting, prepare
+from foretext.recipes import find
+from foretext.steppers import Job
+from foretext.text.corpus import strings_corpus
+from foretext.training.config import Limits
+from foretext.training.progress import SilentWatch
+from foretext.training.trial import Rate
+
+SILENT = SilentWatch()
+
+
+@pytest.fixture
+def job() -> Job:
+    """Rows of 16 tokens for three quarters of the run, of 32 for the rest; a frozen encoder in the second part."""
+    words = np.random.default_rng(0).choice("the boat on a river by an old bank".split(), (30, 60))
+    corpus = strings_corpus([" ".join(row) + "." for row in words])
+    windows = [{"kind": "packed", "length": length, "copies": 0} for length in (16, 32)]
+    recipe = override(
+        find("bert-budget"),
+        {
+            "family": {"layers": 1, "width": 16, "heads": 2, "inner": 16},
+            "tokenizer": {"size": 60},
+            "windows": windows[0],
+            "phases": [{"share": 3.0}, {"share": 1.0, "windows": windows[1], "rates": {"": 1.0, "encoders": 0.0}}],
+            "init_embeddings": "random",
+            "batch": {"rows": 2},
+        },
+    )
+    recipe = replace(recipe, limits=Limits(minutes=1.0, keep=0))
+    store = prepare(recipe, corpus, None, Setting(workers=0), SILENT)
+    return Job(recipe=recipe, store=store, threads=1, device="cpu")
+
+
+def test_a_step_costs_the_mean_of_its_phases(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def measure(stepper: Any, seconds: float) -> Rate:
+        length = np.asarray(stepper._batches.step(0)[0].views["text"].ids).shape[1]
+        seen.append((length, seconds))
+        step = 0.1 if length == 16 else 0.5
+        return Rate(step=step, tokens=100.0, evaluation=0.0, checkpoint=0.0, size=1, parameters=1, memory=length, steps=2)
+
+    monkeypatch.setattr(budget.trial, "measure", measure)
+    monkeypatch.setattr(budget, "TRIAL_SECONDS", 1.0)
+    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    stepper, _, why = budget.planned(job, SILENT)
+    assert seen == [(16, 0.75), (32, 0.25)]
+    assert stepper.total == pytest.approx(0.98 * 60 / (0.75 * 0.1 + 0.25 * 0.5), abs=1)
+    assert "200 ms (100 tokens/s)" in why
+    found = budget.forecast(job, SILENT)
+    assert found["steps"] == pytest.approx(0.98 * 60 / 0.2, abs=1)
+    assert found["tokens read"] == pytest.approx(found["steps"] * 0.2 * 100, abs=2)
+
+
+def test_a_planned_run_of_phases_trains(job: Job) -> None:
+    short = replace(job, recipe=replace(job.recipe, limits=Limits(minutes=0.005, keep=0)))
+    stepper, _, _ = budget.planned(short, SILENT)
+    assert np.isfinite(stepper.step().loss)
