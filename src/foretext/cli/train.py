@@ -37,7 +37,7 @@ def pretrain(chosen: options.Pretrain) -> None:
     recipe = api.settle(
         chosen.recipe, config=chosen.config, seed=chosen.seed, minutes=chosen.minutes, steps=chosen.steps, epochs=chosen.epochs
     )
-    setting = Setting(device=chosen.device, threads=chosen.threads)
+    setting = Setting(device=chosen.device, threads=chosen.threads, processes=chosen.processes)
     watch = watch_of(recipe.name, json=chosen.json)
     if chosen.resume and is_sealed(chosen.out):
         _made(load_pretrained(chosen.out), chosen.json)
