@@ -116,6 +116,6 @@ def forecast(job: Job, watch: Watch) -> dict[str, JSON]:
         "tokens read": round(found.tokens),
         "tokens a second": round(rate.tokens),
         "hours": round(found.hours, 4),
-        "memory bytes": found.memory,
+        "memory bytes": found.memory * job.processes,  # at most: they share the parameters and the store's pages
         "disk bytes": found.disk,
     }

@@ -77,6 +77,12 @@ class DivergedError(ForetextError):
     exit_code = ExitCode.DIVERGED
 
 
+class PeerLost(ForetextError):
+    """Another process of the run died or hangs (exit 7)."""
+
+    exit_code = ExitCode.PEER_LOST
+
+
 class Preempted(ForetextError):
     """A signal asked us to stop; everything is saved and `--resume` continues (exit 75)."""
 

@@ -4,8 +4,9 @@ While it runs, everything lies in OUT.run (settings, tokenizer, checkpoints, log
 planned is written down before the first step, so that a resumed run is the same run.
 """
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from foretext.folder import (
     write_record,
 )
 from foretext.recipe import Recipe, from_json, to_json
-from foretext.steppers import Job, arrays_of, make, settled_precision
+from foretext.steppers import Job, arrays_of, check_processes, make, processors, settled_parts, settled_precision
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
 from foretext.text.tokenizers import load_tokenizer, train_tokenizer
 from foretext.training.config import Limits
@@ -39,12 +40,17 @@ from foretext.types import JSON, Corpus, Stepper, Tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where and how a run is carried out; nothing here changes what is computed, but `threads` may change its last
-    bits. `device`: "auto" (cuda where there is one), "cpu" or "cuda". `cache`: the folder of token stores. `workers`:
-    processes that encode the corpus; None = by its size, 0 = this one."""
+    """Where and how a run is carried out; nothing here changes what is computed, but `threads` and `processes` may
+    change its last bits. `device`: "auto" (cuda where there is one), "cpu" or "cuda". `cache`: the folder of token
+    stores. `workers`: processes that encode the corpus; None = by its size, 0 = this one. `processes`: how many share
+    each update; `threads`: of each of them, None = all processors divided by the processes.
+
+    With dropout, masks follow the split of an update into micro-batches, and a new run is split into at least
+    `processes`; it keeps its split when resumed, unless there are more processes then."""
 
     device: str = "auto"
     threads: int | None = None
+    processes: int = 1
     cache: Path | None = None
     workers: int | None = None
 
@@ -67,18 +73,19 @@ def pretrain(
     `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
     run, to the bit, and is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings
     or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); stopped by a signal →
-    Preempted (75); a non-finite loss → DivergedError (6).
+    Preempted (75); a non-finite loss → DivergedError (6); one of several processes died or hangs → PeerLost (7).
     """
     out, watch = Path(out), watch or SilentWatch()
     if limits is not None:
         recipe = replace(recipe, limits=limits)
+    check_processes(recipe, setting.processes, setting.device)
     with locked(out, wait=False):
         if resume and is_finished(out):
             return load_pretrained(out)
         work = work_folder(out, resume=resume)
-        job = _job(recipe, corpus, source, vectors, setting, watch)
-        stepper, plan = _planned(job, corpus, work, watch)
-        return _train(job, stepper, plan, out, work, watch)
+        with _job(recipe, corpus, source, vectors, setting, watch) as job:
+            stepper, plan = _planned(job, corpus, work, watch)
+            return _train(job, stepper, plan, out, work, watch)
 
 
 def _train(job: Job, stepper: Stepper, plan: JSON, out: Path, work: Path, watch: Watch) -> Pretrained:
@@ -150,10 +157,12 @@ def prepare(
     return store
 
 
+@contextlib.contextmanager
 def _job(
     recipe: Recipe, corpus: Corpus, source: Pretrained | None, vectors: Pretrained | None, setting: Setting, watch: Watch
-) -> Job:
-    """The run's ingredients: what can be refused is refused before the corpus is encoded."""
+) -> Iterator[Job]:
+    """The run's ingredients (what can be refused is refused before the corpus is encoded), with the processes that
+    share its updates, for as long as it lasts."""
     recipe, vectors = settled(recipe, vectors)
     if source is not None and vectors is not None:
         raise UsageError(
@@ -163,7 +172,14 @@ def _job(
         )
     store = prepare(recipe, corpus, source, setting, watch)
     first = matched(vectors, store) if vectors is not None else None
-    return Job(recipe=recipe, store=store, source=source, first=first, device=setting.device, threads=setting.threads)
+    job = Job(recipe=recipe, store=store, source=source, first=first, device=setting.device, threads=setting.threads)
+    if setting.processes == 1:
+        yield job
+        return
+    from foretext.training.distributed import Crew
+
+    with Crew(setting.processes, threads=processors(setting.threads, setting.processes)) as crew:
+        yield replace(job, crew=crew)
 
 
 def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Stepper, JSON]:
@@ -175,16 +191,18 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     if file.exists():
         plan = read_record(file)
         _refuse_other(plan, mine, recipe, file)
-        job = replace(job, precision=plan["precision"])
+        job = replace(job, precision=plan["precision"], parts=_parts_again(job, plan.get("parts"), watch))
         fresh = not any((work / "checkpoints").glob("step-*"))
         return make(job, steps=plan["steps"], watch=watch, fresh=fresh), plan
     if job.first is not None:
         watch.say(job.first.text)
     init = job.first.report if job.first is not None else {} if job.source is not None else {"from": recipe.init_embeddings}
     precision = settled_precision(job) if recipe.objectives else None
-    stepper, limits, why = planned(replace(job, precision=precision), watch)
+    parts = settled_parts(recipe, job.processes) if recipe.objectives else None
+    stepper, limits, why = planned(replace(job, precision=precision, parts=parts), watch)
     watch.say(why)
-    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "why": why, "init": init}
+    plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "parts": parts}
+    plan.update(why=why, init=init)
     plan.update(machine=machine(), limits=msgspec.to_builtins(limits))
     write_record(file, plan)
     return stepper, plan
@@ -193,6 +211,15 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
 def _identity(plan: JSON) -> dict[str, str]:
     """What a checkpoint of this run must have been made from."""
     return {name: plan[name] for name in ("corpus", "recipe_key", "store", "source")}
+
+
+def _parts_again(job: Job, before: int | None, watch: Watch) -> int | None:
+    """The split of an update that the run was begun with; a finer one where some process would get nothing of it."""
+    if before is None or before >= job.processes:
+        return before
+    parts = settled_parts(job.recipe, job.processes)
+    watch.say(f"updates are split into {parts} micro-batches from here on, not {before}: dropout, if any, draws other masks")
+    return parts
 
 
 def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path) -> None:
@@ -227,7 +254,9 @@ def dry_run(
     """What `pretrain` would need: parameters, tokens, epochs, memory, disk, hours; measured by a short trial."""
     watch = watch or SilentWatch()
     recipe = recipe if limits is None else replace(recipe, limits=limits)
-    return forecast(_job(recipe, corpus, source, vectors, setting, watch), watch)
+    check_processes(recipe, setting.processes, setting.device)
+    with _job(recipe, corpus, source, vectors, setting, watch) as job:
+        return forecast(job, watch)
 
 
 def preview(recipe: Recipe, corpus: Corpus, *, setting: Setting = Setting(), watch: Watch | None = None) -> TokenStore:

@@ -1,6 +1,8 @@
 """From a recipe and a token store to a Stepper: where families, objectives, windows and the gradient meet."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,14 +13,17 @@ from foretext.errors import ArtefactError, UsageError
 from foretext.first_vectors import AUTO, RANDOM, FirstVectors, skipgram, table
 from foretext.models.catalog import family, resolve
 from foretext.objectives import make_objectives, require_sees
-from foretext.recipe import Recipe
-from foretext.text.store import TokenStore
-from foretext.training.progress import Watch
-from foretext.types import Arrays, Floats, Stepper, Tokenizer
+from foretext.recipe import Recipe, from_json, to_json
+from foretext.text.store import TokenStore, open_store
+from foretext.text.tokenizers import load_tokenizer
+from foretext.training.progress import SilentWatch, Watch
+from foretext.types import JSON, Arrays, Floats, Stepper, Tokenizer
 
 if TYPE_CHECKING:
+    from foretext.training.distributed import Crew
     from foretext.training.gradient import Gradient
     from foretext.training.model import Model
+    from foretext.training.ranks import Ranks
     from foretext.training.source import Batches
 
 HELD_OUT_TOKENS = 32_768
@@ -28,7 +33,8 @@ every look; a small model scores them in a second or two."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One pretraining run's ingredients. `device`: "auto", "cpu" or "cuda"; `threads`: None = all processors."""
+    """One pretraining run's ingredients. `device`: "auto", "cpu" or "cuda"; `threads`: of one process, None = all
+    processors divided by the processes; `crew`: the other processes, None = there are none."""
 
     recipe: Recipe
     store: TokenStore
@@ -39,13 +45,26 @@ class Job:
     threads: int | None = None
     precision: Literal["fp32", "bf16"] | None = None
     """Arithmetic of the run; None = `settled_precision`."""
+    crew: "Crew | None" = None
+    parts: int | None = None
+    """Micro-batches of an update; None = `settled_parts`."""
+
+    @property
+    def processes(self) -> int:
+        """Processes that share each update."""
+        return 1 if self.crew is None else self.crew.size
 
     @property
     def processors(self) -> int:
-        """Processor threads of this run."""
-        import os
+        """Processor threads of one process."""
+        return processors(self.threads, self.processes)
 
-        return self.threads or len(os.sched_getaffinity(0))
+
+def processors(threads: int | None, processes: int) -> int:
+    """Threads of one of `processes` processes: as asked, else its share of the processors, at least 1."""
+    import os
+
+    return threads or max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def make(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> Stepper:
@@ -95,7 +114,46 @@ def _init(job: Job) -> Arrays | None:
 
 
 def gradient(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> "Gradient":
-    """The gradient stepper over the recipe's objectives; one data source a phase where phases read other windows."""
+    """The gradient stepper over the recipe's objectives; where the job has a crew, its processes build theirs too."""
+    from foretext.training.ranks import ALONE
+
+    if job.crew is None:
+        return _gradient(job, steps, watch, fresh, ALONE)
+    precision, parts = job.precision or settled_precision(job), job.parts or settled_parts(job.recipe, job.processes)
+    with TemporaryDirectory(prefix="foretext-") as folder:
+        job.store.tokenizer.save(Path(folder))
+        ranks = job.crew.lead(
+            "foretext.steppers:follow",
+            recipe=to_json(job.recipe),
+            store=str(job.store.path.absolute()),
+            tokenizer=folder,
+            threads=job.crew.threads,
+            precision=precision,
+            parts=parts,
+            steps=steps,
+        )
+        return _gradient(job, steps, watch, fresh, ranks)
+
+
+def follow(
+    ranks: "Ranks",
+    *,
+    recipe: JSON,
+    store: str,
+    tokenizer: str,
+    threads: int,
+    precision: Literal["fp32", "bf16"],
+    parts: int,
+    steps: int,
+) -> "Gradient":
+    """In a worker process: the Gradient that rank 0 builds too, whose numbers it will share."""
+    opened = open_store(Path(store), load_tokenizer(Path(tokenizer)), verify=False)  # rank 0 has verified it
+    job = Job(recipe=from_json(recipe), store=opened, device="cpu", threads=threads, precision=precision, parts=parts)
+    return _gradient(job, steps, SilentWatch(), False, ranks)
+
+
+def _gradient(job: Job, steps: int, watch: Watch, fresh: bool, ranks: "Ranks") -> "Gradient":
+    """One data source a phase where phases read other windows."""
     import torch
 
     from foretext.training.allocator import keep_large_buffers
@@ -121,7 +179,33 @@ def gradient(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> "Grad
         compile=recipe.batch.compile,
         seed=recipe.seed,
         device=device_of(job.device),
+        ranks=ranks,
     )
+
+
+def settled_parts(recipe: Recipe, processes: int) -> int:
+    """Micro-batches of an update: as few as `batch.micro` allows, and as many for each process."""
+    from foretext.training.source import fewest_parts
+
+    rows = recipe.batch.rows
+    return min(-(-fewest_parts(rows, recipe.batch.micro) // processes) * processes, rows)
+
+
+def check_processes(recipe: Recipe, processes: int, device: str) -> None:
+    """UsageError where `processes` cannot share the updates of this recipe on this device."""
+    if processes < 1:
+        raise UsageError(f"processes: expected a whole number above 0, found {processes}")
+    if processes == 1:
+        return
+    if family(recipe.family.name).stepper is not None:
+        raise UsageError(f"{recipe.family.name} trains in one process", remedy="use --threads instead of --processes")
+    if device_of(device) != "cpu":
+        raise UsageError("several processes share an update on processors only", remedy="add --device cpu, or use one process")
+    if processes > recipe.batch.rows:
+        raise UsageError(
+            f"{processes} processes cannot share an update of {recipe.batch.rows} rows",
+            remedy="use fewer processes, or set batch.rows higher",
+        )
 
 
 def settled_precision(job: Job) -> Literal["fp32", "bf16"]:
@@ -179,6 +263,7 @@ def _batches(job: Job) -> "list[Batches]":
             objectives,
             rows=recipe.batch.rows,
             micro=recipe.batch.micro,
+            parts=job.parts or settled_parts(recipe, job.processes),
         )
         for kind in kinds
     ]

@@ -74,8 +74,10 @@ class Pretrain:
     steps: int | None = None
     epochs: float | None = None
     seed: int | None = None
+    processes: int = 1
+    """Processes that share each update. For small models one a core, of one thread, is faster than one with many."""
     threads: int | None = None
-    """Processor threads; all by default."""
+    """Processor threads of each process; by default all of the machine's, divided by the processes."""
     device: str = "auto"
     """cpu, cuda, or auto."""
     dry_run: bool = False

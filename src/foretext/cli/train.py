@@ -43,7 +43,7 @@ def pretrain(chosen: options.Pretrain) -> None:
         steps=chosen.steps,
         epochs=chosen.epochs,
     )
-    setting = Setting(device=chosen.device, threads=chosen.threads)
+    setting = Setting(device=chosen.device, threads=chosen.threads, processes=chosen.processes)
     watch = watch_of(recipe.name, json=chosen.json)
     if chosen.resume and is_finished(chosen.out):
         _made(load_pretrained(chosen.out), chosen.json)

@@ -1,7 +1,8 @@
 """The torch Stepper: forward, backward, clip, update; for every family and every strategy that learns by gradient.
 
 The gradient of an update is that of Σ_h weight_h · (Σ losses of head h) / (targets of head h in the whole update), so
-any split into micro-batches gives the same gradient. Parameters and optimizer state are fp32 whatever the precision.
+any split into micro-batches, and of these over processes (`training.ranks`), gives the same gradient. Parameters and
+optimizer state are fp32 whatever the precision.
 """
 
 import math
@@ -19,16 +20,18 @@ from foretext.training.config import OptimizerConfig, Phase, ScheduleConfig
 from foretext.training.model import Model
 from foretext.training.optimizers import Updater
 from foretext.training.phases import Ahead, BatchSource, phase_at, starts
+from foretext.training.ranks import ALONE, Ranks, share
 from foretext.training.run import NonFiniteStep
 from foretext.training.schedules import factor
-from foretext.types import Batch, Report, State
+from foretext.types import Arrays, Batch, Report, State
 
 
 class Gradient:
     """A Stepper over a `Model`. Final.
 
     `batches` gives the micro-batches of an update by its number; `held_out`: fixed batches (numpy) for `evaluate`.
-    `total` (updates) may be set anew until the first step, as a time budget needs after its trial.
+    `total` (updates) may be set anew until the first step, as a time budget needs after its trial. `ranks`: the
+    processes that share each update; on a rank other than 0 only `step`, `scores`, `slots` and `hold` are called.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Gradient:
         compile: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        ranks: Ranks = ALONE,
     ) -> None:
         self.total = total
         self.device = torch.device(device)
@@ -58,6 +62,8 @@ class Gradient:
         self._optimizer, self._schedule, self._phases, self._seed = optimizer, schedule, tuple(phases), seed
         self._bf16 = precision == "bf16"
         self._updater = Updater(optimizer, model, self._phases)
+        self._ranks = ranks
+        ranks.adopt(model, self._updater)
         self._losses = torch.compile(model.losses) if compile else model.losses
 
     # ── learning ──
@@ -65,40 +71,58 @@ class Gradient:
     def step(self) -> Report:
         """One update. NonFiniteStep (a DivergedError) leaves parameters and optimizer state as they were."""
         self.updating = False
-        share = factor(self._schedule, self.done / self.total, self.total)
-        self._updater.prepare(phase_at(starts(self._phases, self.total), self.done), share)
+        self._ranks.order("step", done=self.done, total=self.total)
+        rate = factor(self._schedule, self.done / self.total, self.total)
+        self._updater.prepare(phase_at(starts(self._phases, self.total), self.done), rate)
         if not self.model.training:
             self.model.train()
         micros = self._batches.step(self.done)
-        counts = target_counts(micros)
+        mine = {index: micros[index] for index in share(len(micros), self._ranks)}
+        counts, tokens = self._counted(list(mine.values()))
         self._updater.clear()
         sums: dict[str, Tensor] = {}
-        for index, micro in enumerate(micros):
+        for index, micro in mine.items():
             self._reseed(index)
             for name, value in self._accumulate(to_torch(micro, self.device), counts).items():
                 sums[name] = sums[name] + value if name in sums else value
+        self._ranks.sum_gradients(self._updater.trained)
         grads = [p.grad for p in self._updater.trained if p.grad is not None]
-        norm, *values = _numbers([_norm(grads, self.device), *sums.values()])
-        if not all(map(math.isfinite, (norm, *values))):
+        norm, losses = self._totals(grads, sums)
+        if not all(map(math.isfinite, (norm, *losses.values()))):
             self._updater.clear()
-            raise NonFiniteStep(_complaint(norm, dict(zip(sums, values, strict=True))), arrays=dump(micros))
+            raise NonFiniteStep(_complaint(norm, losses), arrays=dump(micros))
         clip = self._optimizer.clip
         if clip is not None and norm > clip:
             torch._foreach_mul_(grads, clip / norm)
         self.updating = True
         self._updater.step()
         self._updater.clear()
+        self._ranks.gather([])  # every rank's parameters are new now
         self.done += 1
-        parts = {name: value / counts[name] for name, value in zip(sums, values, strict=True) if counts[name]}
+        parts = {name: value / counts[name] for name, value in losses.items() if counts[name]}
         return Report(
             loss=self._weighted(parts),
             count=sum(counts.values()),
-            tokens=real_tokens(micros),
+            tokens=tokens,
             done=self.done / self.total,
             parts={f"{name} loss": value for name, value in parts.items()},
             norm=norm,
-            rate=self._optimizer.rate * share,
+            rate=self._optimizer.rate * rate,
         )
+
+    def _counted(self, mine: Sequence[Batch]) -> tuple[dict[str, int], int]:
+        """Each head's targets in the whole update, and its real tokens, whichever rank has them."""
+        counts = target_counts(mine)
+        rows = self._ranks.gather([real_tokens(mine), *(counts.get(name, 0) for name in self.model.weights)])
+        tokens, *totals = (int(sum(column)) for column in zip(*rows, strict=True))
+        return dict(zip(self.model.weights, totals, strict=True)), tokens
+
+    def _totals(self, grads: list[Tensor], sums: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
+        """The norm of the whole gradient, of which `grads` are this rank's part, and every head's summed loss."""
+        none = torch.zeros((), device=self.device)
+        rows = self._ranks.gather(_numbers([_norm(grads, self.device), *(sums.get(n, none) for n in self.model.weights)]))
+        norms, *losses = zip(*rows, strict=True)
+        return math.hypot(*norms), dict(zip(self.model.weights, map(sum, losses), strict=True))
 
     def _accumulate(self, micro: Batch, counts: Mapping[str, int]) -> dict[str, Tensor]:
         """Add one micro-batch's gradient; its heads' summed losses, detached."""
@@ -126,43 +150,53 @@ class Gradient:
 
     # ── looking ──
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """On the held-out batches, without dropout: "loss" (weighted total, nats a target), and a head's "… loss",
         "… accuracy" where the head measures it, and "… count" (targets)."""
+        self._ranks.order("evaluate")
+        columns = np.array(self._ranks.gather(self.scores())).sum(0).reshape(-1, 3)
+        counts = target_counts(self._held_out)
+        scored = {n: column for n, column in zip(self.model.weights, columns.tolist(), strict=True) if counts.get(n)}
+        means = {name: total / counts[name] for name, (total, _, _) in scored.items()}
+        found = {"loss": self._weighted(means)} if means else {}
+        for name, (_, correct, measured) in scored.items():
+            found[f"{name} loss"] = means[name]
+            if measured:
+                found[f"{name} accuracy"] = correct / counts[name]
+            found[f"{name} count"] = counts[name]
+        return found
+
+    @torch.no_grad()
+    def scores(self) -> list[float]:
+        """Of each head, over this rank's held-out batches: the summed loss, correct answers, batches measured."""
         training = self.model.training
         self.model.eval()
-        sums: dict[str, float] = {}
-        correct: dict[str, float] = {}
+        found = {name: [0.0, 0.0, 0.0] for name in self.model.weights}
         try:
-            for batch in self._held_out:
-                moved = to_torch(batch, self.device)
+            for index in share(len(self._held_out), self._ranks):
+                moved = to_torch(self._held_out[index], self.device)
                 with self._autocast():
                     vectors = self.model(moved)
                     losses = self.model.losses(moved, vectors)
                     measures = self.model.measures(moved, vectors)
                 for name, value in zip(losses, _numbers(list(losses.values())), strict=True):
-                    sums[name] = sums.get(name, 0.0) + value
+                    found[name][0] += value
                 for name, measured in measures.items():
                     if "correct" in measured:
-                        correct[name] = correct.get(name, 0.0) + float(measured["correct"])
+                        found[name][1] += float(measured["correct"])
+                        found[name][2] += 1
         finally:
             self.model.train(training)
-        counts = target_counts(self._held_out)
-        means = {name: value / counts[name] for name, value in sums.items() if counts[name]}
-        found = {"loss": self._weighted(means)} if means else {}
-        for name, mean in means.items():
-            found[f"{name} loss"] = mean
-            if name in correct:
-                found[f"{name} accuracy"] = correct[name] / counts[name]
-            found[f"{name} count"] = counts[name]
-        return found
+        return [value for values in found.values() for value in values]
 
     # ── saving ──
 
     def state(self) -> State:
         """Parameters, optimizer state and the number of updates made; copies, so it stays what it is."""
-        arrays = {**self.model.arrays(), **self._updater.arrays()}
+        self._ranks.order("state")
+        arrays = {**self.model.arrays()}
+        for part in self._ranks.collect(self.slots()):
+            arrays.update(part)
         return State(arrays=arrays, cursor={"step": self.done, "total": self.total, "seed": self._seed})
 
     def restore(self, state: State) -> None:
@@ -173,10 +207,20 @@ class Gradient:
                     f"the state is of a run with {name} {state.cursor[name]}, this one has {mine}",
                     remedy="resume with the settings that the run was started with",
                 )
-        own = {name: array for name, array in state.arrays.items() if not name.startswith("optimizer.")}
-        self.model.load(own)
-        self._updater.load(state.arrays)
+        slots = {name: array for name, array in state.arrays.items() if name.startswith("optimizer.")}
+        self._ranks.order("restore", slots)
+        self._ranks.gather([])  # from here on nobody is still busy with an update that was abandoned
+        self.model.load({name: array for name, array in state.arrays.items() if name not in slots})
+        self.hold(slots)
         self.done = state.cursor["step"]
+
+    def slots(self) -> Arrays:
+        """The optimizer's state, as far as it is this rank's; copies."""
+        return self._updater.arrays()
+
+    def hold(self, slots: Arrays) -> None:
+        """Take over the optimizer's state, as far as it is this rank's."""
+        self._updater.load(self._ranks.own(slots))
 
 
 def target_counts(batches: Sequence[Batch]) -> dict[str, int]:

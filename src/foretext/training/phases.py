@@ -71,6 +71,9 @@ class Ahead:
     def step(self, step: int) -> Sequence[Batch]:
         """The micro-batches (numpy) of update `step`."""
         ready = self._next if self._next is not None and self._next[0] == step else None
-        future = ready[1] if ready else self._pool.submit(self._source.step, step)
-        self._next = (step + 1, self._pool.submit(self._source.step, step + 1))
+        future = ready[1] if ready else self._pool.submit(self._made, step)
+        self._next = (step + 1, self._pool.submit(self._made, step + 1))
         return future.result()
+
+    def _made(self, step: int) -> Sequence[Batch]:
+        return list(self._source.step(step))  # a source may prepare a micro-batch only when it is asked for

@@ -4,8 +4,8 @@ The epochs' rows stand in one endless line; update n reads rows n·rows … (n+1
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -16,6 +16,26 @@ from foretext.objectives import Objective
 from foretext.types import Batch
 
 KEPT = 3  # plans kept: an update may end one block and begin the next
+
+
+class Micros(Sequence[Batch]):
+    """The micro-batches of one update, each prepared when it is asked for: a process prepares no other's share."""
+
+    def __init__(self, edges: Sequence[int], prepare: Callable[[int, int], Batch]) -> None:
+        self._edges, self._prepare = edges, prepare
+
+    def __len__(self) -> int:
+        return len(self._edges) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> Batch: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Batch]: ...
+    def __getitem__(self, number: int | slice) -> Batch | list[Batch]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        place = range(len(self))[number]
+        return self._prepare(self._edges[place], self._edges[place + 1])
 
 
 class Batches:
@@ -29,11 +49,15 @@ class Batches:
         *,
         rows: int,
         micro: int | None = None,
+        parts: int | None = None,
     ) -> None:
-        """`rows`: rows of one update; `micro`: most rows of one forward pass (None: all). DataError when the store's
-        training part has no token, or when no pair can be made of it."""
+        """`rows`: rows of one update; `micro`: most rows of one forward pass (None: all); `parts`: micro-batches of one
+        update (None: as few as `micro` allows). DataError when the store's training part has no token, or when no pair
+        can be made of it."""
         self.store, self.windows, self.objectives = store, windows, list(objectives)
         self.rows, self.micro = rows, micro or rows
+        self.parts = parts or fewest_parts(rows, micro)
+        assert fewest_parts(rows, micro) <= self.parts <= rows, f"{self.parts} parts of {rows} rows, at most {micro} each"
         self._words = any(objective.words for objective in objectives)
         self._plans: dict[tuple[int, int], Plan] = {}
         self._counts: dict[tuple[int, int], int] = {}
@@ -42,11 +66,10 @@ class Batches:
         if not self._blocks:
             raise DataError("the corpus has no text to train on", remedy="give a corpus with at least one word")
 
-    def step(self, step: int) -> list[Batch]:
+    def step(self, step: int) -> Micros:
         """The micro-batches of update `step` (from 0), numpy; of nearly equal size, each at most `micro` rows."""
-        parts = -(-self.rows // self.micro)
-        edges = [step * self.rows + i * self.rows // parts for i in range(parts + 1)]
-        return [self._batch(first, last) for first, last in pairwise(edges)]
+        edges = [step * self.rows + i * self.rows // self.parts for i in range(self.parts + 1)]
+        return Micros(edges, self._batch)
 
     def epoch(self, step: int) -> float:
         """Epochs done when update `step` begins, to the block's share."""
@@ -127,3 +150,8 @@ class Batches:
             if key not in self._counts:
                 self._counts[key] = len(self._plan(epoch, place))
             self._starts.append(self._starts[-1] + self._counts[key])
+
+
+def fewest_parts(rows: int, micro: int | None) -> int:
+    """Micro-batches that an update of `rows` rows needs at least, at most `micro` rows each (None: all at once)."""
+    return -(-rows // (micro or rows))
