@@ -72,8 +72,8 @@ def plan(arguments: argparse.Namespace, made: Material) -> dict[str, dict[str, A
             sides[f"{name}+kept{at}"] = {**peer, "buffers": True}
         tokens = common["rows"] * made.longest
         sides[f"gemm{at}"] = {
-            **{"run": "benchmarks.gemm:measure", "threads": threads, "size": shape["size"], "masked": MASKED},
-            **{"vocabulary": made.vocabulary, "tokens": tokens, "square": arguments.square},
+            "run": "benchmarks.gemm:measure", "threads": threads, "size": shape["size"], "masked": MASKED,
+            "vocabulary": made.vocabulary, "tokens": tokens, "square": arguments.square,
         }
     if peers.missing():
         sides = {name: spec for name, spec in sides.items() if not name.startswith("hf")}
