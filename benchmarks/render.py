@@ -119,7 +119,7 @@ def _mlm(cell: Cell) -> Iterable[str]:
     gates = GATES.get(_size(cell), {}) if abs(config["share"] - 0.41) < 0.01 else {}
     threads = sorted({_threads(side) for side in cell.rounds})
     for count in threads:
-        sides = {side: rounds for side, rounds in cell.rounds.items() if _threads(side) == count}
+        sides = {side: cell.rounds[side] for side in config["sides"] if _threads(side) == count}
         ours = sides.get(_at("ours", count))
         peak = _peaks(sides.pop(_at("gemm", count), []))
         rows = []
@@ -174,7 +174,7 @@ def _race(cell: Cell) -> Iterable[str]:
             run["peer"], str(run["seed"]), f"{run['target']:.3f}", f"{run['peer seconds']:.0f}",
             f"{run['ours loss']:.3f}" if run["ours seconds"] else "–",
             f"{run['ours seconds']:.1f}" if run["ours seconds"] else "never", f"{found:.1f}" if found else "–",
-        ])  # fmt: skip
+        ])
     yield (
         f"{cell.config['size']['layers']} layers × {cell.config['size']['width']}; held-out loss in nats at 15 % masked, the same "
         "texts and masks for both, one function. Ours: `bert-budget`, fresh runs planned ever longer until one ends at the peer's "
