@@ -119,7 +119,7 @@ def test_store_gives_the_peers_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @needs_peer
 def test_finetune_from_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = texts.zipf(9000)
-    monkeypatch.setattr(finetune, "labelled", lambda name: [(t[i : i + 90], "ab"[i % 2]) for t in words for i in range(0, 900, 90)])
+    monkeypatch.setattr(finetune, "labelled", lambda name: [(t[i : i + 90], "ab"[i // 90 % 2]) for t in words for i in range(0, 900, 90)])
     given = ["--size", "tiny", "--length", "32", "--train", "16", "--test", "8", "--texts", "20", "--pretraining", "2"]
     (cell,) = finetune.main([*given, "--epochs", "1", "--rounds", "1", "--inline", "--out", str(tmp_path)])
     assert all(0 <= r[0].extra["accuracy"] <= 1 for r in cell.rounds.values()) and len(cell.rounds) == 2
@@ -131,7 +131,7 @@ def test_the_same_weights_give_the_same_vectors(made: texts.Material, tmp_path: 
     """The mapping of the fine-tuning benchmark, and the race's evaluation: one loss for a model in either layout."""
     import torch
     from transformers import BertConfig as PeerConfig
-    from transformers import BertForMaskedLM
+    from transformers import BertForMaskedLM, BertModel
 
     from foretext.bundle import build_model
     from foretext.data.config import WindowsConfig
@@ -152,8 +152,7 @@ def test_the_same_weights_give_the_same_vectors(made: texts.Material, tmp_path: 
     class Holder:
         arrays = model.arrays()
 
-    twin.bert.pooler = torch.nn.Module()
-    twin.bert.pooler.dense = torch.nn.Linear(size["width"], size["width"])
+    twin.bert = BertModel(twin.config).eval()  # with its pooler, which the masked model leaves out
     finetune.load_state(twin.bert, Holder)  # type: ignore[arg-type]
     head, mine = twin.cls.predictions, model.head("masked")
     with torch.no_grad():
