@@ -155,6 +155,7 @@ def test_the_same_weights_give_the_same_vectors(made: texts.Material, tmp_path: 
     twin.bert = BertModel(twin.config).eval()  # with its pooler, which the masked model leaves out
     finetune.load_state(twin.bert, Holder)  # type: ignore[arg-type]
     head, mine = twin.cls.predictions, model.head("masked")
+    head.decoder.weight = twin.bert.embeddings.word_embeddings.weight
     with torch.no_grad():
         for theirs, its in ((head.transform.dense, mine.dense), (head.transform.LayerNorm, mine.norm)):
             theirs.load_state_dict(its.state_dict())
