@@ -1,1 +1,4 @@
-"""Speed, measured beside correctness; run by `make bench`. No timed tests: figures are printed and written as JSON."""
+"""Speed beside the peers, measured beside correctness: `make bench`, or one module at a time (`python -m benchmarks.mlm`).
+
+No timed tests: figures are printed, and written as cells (`cells.py`) from which `render.py` makes docs/benchmarks.md.
+"""

@@ -82,7 +82,8 @@ class TokenBatch:
     `ids`, `sequence`, `position` [R,T]. `sequence` numbers the sequences of the whole batch 0…S−1 (−1 = padding);
     nothing may cross from one sequence into another. `position` restarts at 0 in each. `bounds` [S,3] = row, start,
     stop. `segment` [R,T] where the template has segments. `summary` [S] = flat place (row·T + token) of [CLS] or the
-    extract token. `prefix` [S]: leading tokens that all see each other.
+    extract token. `prefix` [S]: leading tokens that all see each other. `wanted` [M]: the flat places, each once, whose
+    top-layer vectors anything will read (None: all); an encoder may leave zeros at the others.
     """
 
     ids: Array
@@ -92,6 +93,7 @@ class TokenBatch:
     segment: Array | None = None
     prefix: Array | None = None
     summary: Array | None = None
+    wanted: Array | None = None
     origin: Origin | None = None
 
 

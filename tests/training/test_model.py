@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,3 +149,40 @@ def test_a_batch_without_targets_of_a_head_still_has_a_finite_loss() -> None:
     loss, _ = model.loss(none)
     loss.backward()
     assert loss.item() == 0.0
+
+
+def unweighted(whole: Batch) -> Batch:
+    """The same batch without its filling slots; one place is [CLS]'s, which next-sentence prediction reads too."""
+    masked = whole.targets["masked"]
+    at, gold = torch.cat([masked.at[masked.weight > 0], torch.tensor([6])]), torch.cat([masked.gold[masked.weight > 0], torch.tensor([9])])
+    return Batch(views=whole.views, targets={**whole.targets, "masked": Target(at=at, gold=gold, count=6)})
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("heads", [("masked",), ("next_sentence",), ("masked", "next_sentence")])
+def test_a_top_block_for_the_read_places_alone_gives_the_same_losses_and_gradients(norm: str, heads: tuple[str, ...]) -> None:
+    encoder = build(replace(CONFIG, norm=norm, initial_sd=0.5), 20, 0)
+    model = Model({"text": encoder}, {"masked": masked_head(encoder), "next_sentence": next_sentence_head(encoder)}).double()
+    given = unweighted(batch())
+    given = Batch(views=given.views, targets={name: given.targets[name] for name in heads})
+    seen: list[int] = []
+    hook = encoder.layers[-1].feed_forward.register_forward_hook(lambda _m, args, _o: seen.append(args[0].numel() // 8))
+    parameters = [p for n, p in model.named_parameters() if n.startswith("encoders")]
+    found = {}
+    for way, vectors in (("alone", None), ("all", model(given))):
+        losses = model.losses(given, vectors)
+        gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True, materialize_grads=True)
+        found[way] = [*losses.values(), *gradients]
+    hook.remove()
+    assert seen == [18, {1: 6, 2: 8}[len(heads)] if "masked" in heads else 3]
+    for alone, whole in zip(found["alone"], found["all"], strict=True):
+        torch.testing.assert_close(alone, whole, atol=1e-12, rtol=1e-9)
+
+
+def test_heads_that_repeat_a_place_or_do_not_say_get_every_vector() -> None:
+    model = made()
+    assert model._wanted(batch()).views["text"].wanted is None  # filling slots repeat place 0
+    given = unweighted(batch())
+    assert model._wanted(given).views["text"].wanted is not None
+    model.heads["next_sentence"].places = None
+    assert model._wanted(given).views["text"].wanted is None

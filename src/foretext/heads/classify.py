@@ -15,7 +15,7 @@ from foretext.errors import UsageError
 from foretext.layers.initial import initialise
 from foretext.layers.mixing import ScalarMix
 from foretext.layers.ragged import gather, pool, pool_sequences, tensor
-from foretext.types import Target, TokenVectors
+from foretext.types import Batch, Target, TokenVectors
 
 Pool = Literal["summary", "mean", "max", "concat"]
 T = TypeVar("T")
@@ -133,6 +133,13 @@ class ClassifyHead(nn.Module):
         else:
             loss_N = F.cross_entropy(logits_NK, gold.long(), weight=weights, reduction="none")
         return loss_N.sum() if target.weight is None else (loss_N * tensor(target.weight)).sum()
+
+    def places(self, batch: Batch, target: Target) -> Mapping[str, Tensor] | None:
+        """The flat places that `loss` reads, by source: the summaries where nothing else is read, else None (all)."""
+        summaries = {name: batch.views[name].summary for name in self.sources}
+        if self.config.pool != "summary" or any(at is None for at in summaries.values()):
+            return None
+        return {name: tensor(at) for name, at in summaries.items() if at is not None}
 
     def predict(self, vectors: Mapping[str, TokenVectors], target: Target | None = None) -> Tensor:
         """Log-probabilities [N,K]: of the K labels against each other, or with `multi` of each label on its own."""

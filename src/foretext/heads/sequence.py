@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from foretext.errors import UsageError
 from foretext.layers.initial import initialise
 from foretext.layers.ragged import tensor
-from foretext.types import Encoder, Target, TokenVectors
+from foretext.types import Batch, Encoder, Target, TokenVectors
 
 
 @final
@@ -36,6 +36,11 @@ class NextSentenceHead(nn.Module):
         """Σ weight · −log p(gold), a scalar (nats)."""
         nats_N = F.nll_loss(self.predict(vectors, target), tensor(target.gold).long(), reduction="none")
         return nats_N.sum() if target.weight is None else (nats_N * tensor(target.weight)).sum()
+
+    def places(self, batch: Batch, target: Target) -> Mapping[str, Tensor] | None:
+        """The flat places that `loss` reads, by source: where the summaries stand."""
+        summary_S = batch.views[self.source].summary
+        return None if summary_S is None else {self.source: tensor(summary_S)}
 
     def predict(self, vectors: Mapping[str, TokenVectors], target: Target | None = None) -> Tensor:
         """Log-probabilities [N,2] of the target's sequences, or of all S in order; fp32 at least."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from foretext.layers.initial import initialise
 from foretext.layers.ragged import gather, tensor
 from foretext.layers.softmax import logits, summed_cross_entropy
-from foretext.types import Encoder, Floats, Target, TokenVectors
+from foretext.types import Batch, Encoder, Floats, Target, TokenVectors
 
 
 @final
@@ -71,6 +71,10 @@ class MaskedHead(nn.Module):
         weight_M = None if target.weight is None else tensor(target.weight)
         hidden_MD = self._transform(vectors, target)
         return summed_cross_entropy(hidden_MD, self.table.weight, self.bias, tensor(target.gold), weight_M)
+
+    def places(self, batch: Batch, target: Target) -> Mapping[str, Tensor] | None:
+        """The flat places that `loss` reads, by source; None (all) where slots of weight 0 repeat a place."""
+        return None if target.weight is not None else {self.source: tensor(target.at)}
 
     def predict(self, vectors: Mapping[str, TokenVectors], target: Target | None = None) -> Tensor:
         """Log-probabilities [M,V] at the target's places, or at all R·T places in order."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foretext.layers.ragged import tensor
+from foretext.layers.ragged import gather, tensor
 from foretext.types import TokenBatch
 
 Sees = Literal["both", "left"]
@@ -86,11 +86,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout_rate = dropout_rate
 
-    def forward(self, x_RTD: Tensor, bias_R1TT: Tensor) -> Tensor:
+    def forward(self, x_RTD: Tensor, bias_R1TT: Tensor, wanted_M: Tensor | None = None) -> Tensor:
+        """[R,T,D]; with `wanted_M` only the vectors at these flat places, [M,D]."""
         R, T, D = x_RTD.shape
         q_RHTd, k_RHTd, v_RHTd = self.qkv(x_RTD).view(R, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         kernel = best_kernel(x_RTD.device.type, T)
         rate = self.dropout_rate if self.training else 0.0
         mixed_RHTd = kernel(q_RHTd, k_RHTd, v_RHTd, bias_R1TT, rate)
-        out: Tensor = self.out(mixed_RHTd.transpose(1, 2).reshape(R, T, D))
+        mixed_RTD = mixed_RHTd.transpose(1, 2).reshape(R, T, D)
+        out: Tensor = self.out(mixed_RTD if wanted_M is None else gather(mixed_RTD, wanted_M))
         return out

@@ -57,6 +57,12 @@ def gather(vectors_RTD: Tensor, at_M: Tensor) -> Tensor:
     return vectors_RTD.flatten(0, 1).index_select(0, at_M.long())
 
 
+def scattered(vectors_MD: Tensor, at_M: Tensor, rows: int, tokens: int) -> Tensor:
+    """The inverse of `gather`: vectors at their flat places (each once) among zeros, [R,T,D]."""
+    whole_ND = vectors_MD.new_zeros(rows * tokens, vectors_MD.shape[1])
+    return whole_ND.index_copy(0, at_M.long(), vectors_MD).view(rows, tokens, -1)
+
+
 def pool_sequences(vectors_RTD: Tensor, batch: TokenBatch, how: Pool = "mean") -> Tensor:
     """One vector a sequence, [S,D]: mean, sum or maximum over its tokens. Padding never enters, whatever it holds.
 

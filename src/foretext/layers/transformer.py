@@ -1,6 +1,6 @@
 """Transformer blocks: attention and a two-layer network, each with its residual and LayerNorm.
 
-R rows · T tokens a row · D width
+R rows · T tokens a row · M wanted places · D width
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from foretext.layers.attention import Attention
 from foretext.layers.embeddings import dropout
+from foretext.layers.ragged import gather
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
@@ -59,13 +60,16 @@ class Block(nn.Module):
         self.dropout = dropout(dropout_rate)
         self.norm = norm
 
-    def forward(self, x_RTD: Tensor, bias_R1TT: Tensor) -> Tensor:
+    def forward(self, x_RTD: Tensor, bias_R1TT: Tensor, wanted_M: Tensor | None = None) -> Tensor:
+        """[R,T,D]; with `wanted_M` only the vectors at these flat places, [M,D]: all that follows the attention is then
+        computed for them alone."""
+        before = x_RTD if wanted_M is None else gather(x_RTD, wanted_M)
         if self.norm == "pre":
-            x_RTD = x_RTD + self.dropout(self.attention(self.attention_norm(x_RTD), bias_R1TT))
-            out: Tensor = x_RTD + self.dropout(self.feed_forward(self.feed_forward_norm(x_RTD)))
+            x = before + self.dropout(self.attention(self.attention_norm(x_RTD), bias_R1TT, wanted_M))
+            out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         else:
-            x_RTD = self.attention_norm(x_RTD + self.dropout(self.attention(x_RTD, bias_R1TT)))
-            out = self.feed_forward_norm(x_RTD + self.dropout(self.feed_forward(x_RTD)))
+            x = self.attention_norm(before + self.dropout(self.attention(x_RTD, bias_R1TT, wanted_M)))
+            out = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
         return out
 
     def zero_outputs(self) -> None:

@@ -5,6 +5,7 @@ a tensor that several modules share is written once, under the first of its name
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, cast, final
 
@@ -41,8 +42,22 @@ class Model(nn.Module):
 
     def losses(self, batch: Batch, vectors: Mapping[str, TokenVectors] | None = None) -> dict[str, Tensor]:
         """Each targeted head's summed loss (nats) over its counted targets; pass `vectors` where they are at hand."""
-        seen = self(batch) if vectors is None else vectors
+        seen = self(self._wanted(batch)) if vectors is None else vectors
         return {name: self.head(name).loss(seen, target) for name, target in batch.targets.items()}
+
+    def _wanted(self, batch: Batch) -> Batch:
+        """The batch, each view told which top vectors its heads will read, where every targeted head can say."""
+        read: dict[str, list[Tensor]] = {}
+        for name, target in batch.targets.items():
+            places = getattr(self.heads[name], "places", None)
+            found = None if places is None else places(batch, target)
+            if found is None:
+                return batch
+            for source, at in found.items():
+                read.setdefault(source, []).append(at)
+        unique = {source: at[0] if len(at) == 1 else torch.unique(torch.cat(at)) for source, at in read.items()}
+        views = {source: replace(batch.views[source], wanted=at) for source, at in unique.items()}
+        return Batch(views={**batch.views, **views}, targets=batch.targets)
 
     def measures(self, batch: Batch, vectors: Mapping[str, TokenVectors] | None = None) -> dict[str, dict[str, Tensor]]:
         """Each targeted head's further sums, such as "correct", for heads that have any. For evaluation: not free."""

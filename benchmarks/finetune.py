@@ -1,0 +1,277 @@
+"""Fine-tuning a classifier beside the Hugging Face Trainer, from the same weights, on real texts of mixed length.
+
+    python -m benchmarks.finetune
+
+The weights are a BERT-mini pretrained here for some updates, published architecture. Ours: `transfer`, how = finetune, at its
+defaults. The peer: BertForSequenceClassification under the Trainer, fp32 and defaults but for the learning rate, which is
+ours (its 5e-5 is for wider models). Same texts, pieces, cut-off, batch size and number of passes; a round is a whole
+fine-tuning with another seed, units are training texts. The score is the accuracy on held-out texts, and a ratio counts at
+equal score only: ours may lie at most one standard error of the test set below the peer's.
+"""
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.cells import FOLDER, Cell, Check, cell, figures, load, write
+from benchmarks.mlm import SIZES
+from benchmarks.protocol import Channel, Clock, Request, alternate, quartiles, started
+from benchmarks.texts import as_corpus
+from foretext.bundle import Pretrained, load_pretrained
+from foretext.data.config import WindowsConfig
+from foretext.draws import generator
+from foretext.errors import UsageError
+from foretext.folder import fingerprint, read_json, write_json
+from foretext.models.bert.config import BertConfig
+from foretext.objectives import MaskedConfig
+from foretext.pretraining import Setting, pretrain
+from foretext.recipe import Recipe
+from foretext.strategies import StrategyConfig
+from foretext.tasks.classify import ClassifyConfig
+from foretext.text.tokenizers import TokenizerConfig
+from foretext.training.config import BatchConfig, Limits, OptimizerConfig
+from foretext.transferring import transfer
+from foretext.types import Text
+
+GATE = 3.0
+BATCH, EPOCHS = 16, 3.0
+
+
+def labelled(name: str) -> list[tuple[str, str]]:
+    """(text, label) of a data set: "introductions" (11 topics) or "imdb" (reviews, two labels)."""
+    if name == "introductions":
+        from foretext.demo import UNLABELLED, introductions
+
+        return [(one.extract, one.topic) for one in introductions() if one.topic != UNLABELLED and one.extract]
+    if name == "imdb":
+        from foretext.datasets import find
+        from foretext.tasks.base import read_labelled
+
+        found = read_labelled(find("en/imdb/train.tsv.xz"))
+        return [(text, label) for text, (label,) in zip(found.texts, found.labels, strict=True)]
+    raise UsageError(f"no such set: {name}", remedy="introductions or imdb")
+
+
+def pretrained(texts: list[str], arguments: argparse.Namespace, folder: Path) -> Pretrained:
+    """The weights both sides start from."""
+    shape = SIZES[arguments.size]
+    recipe = Recipe(
+        name="benchmark",
+        family=BertConfig(**shape["size"], positions=arguments.length),
+        tokenizer=TokenizerConfig(kind="wordpiece", size=shape["vocabulary"], unseen="word"),
+        windows=WindowsConfig(kind="packed", length=arguments.length, copies=0),
+        objectives={"masked": MaskedConfig(most=None)},
+        optimizer=OptimizerConfig(kind="adamw", rate=1e-3),
+        batch=BatchConfig(rows=32),
+        limits=Limits(steps=arguments.pretraining, evaluations=0, checkpoint_minutes=None, keep=0),
+        initial_bias="unigram",
+        seed=arguments.seed,
+    )
+    return pretrain(recipe, as_corpus(texts), folder / "pretrained", setting=Setting(threads=1, cache=folder, workers=0))
+
+
+# ── the sides ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ours(spec: dict[str, Any], channel: Channel) -> None:
+    """A side: whole transfers."""
+    source, data = load_pretrained(spec["weights"]), read_json(Path(spec["data"]))
+    task = ClassifyConfig(dev_share=0.0)
+    strategy = StrategyConfig(how="finetune", batch=BATCH, epochs=spec["epochs"], least_steps=1)
+    channel.ready()
+    for number, _ in enumerate(channel.requests()):
+        clock = Clock(spec["cuda"])
+        made = transfer(source, task, data["train"], None, strategy, seed=number, threads=spec["threads"])
+        done = clock.read(len(data["train"]), 1)
+        answers = [p.label for p in made.predict([text for text, _ in data["test"]])]
+        channel.answer(_scored(done, answers, data["test"]))
+
+
+def peer(spec: dict[str, Any], channel: Channel) -> None:
+    """A side: whole runs of the Trainer."""
+    import torch
+    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
+
+    peers.quiet()
+    torch.set_num_threads(spec["threads"])
+    source, data = load_pretrained(spec["weights"]), read_json(Path(spec["data"]))
+    labels = sorted({label for _, label in data["train"]})
+    number_of = {label: number for number, label in enumerate(labels)}
+    train = [{**row, "labels": number_of[y]} for row, (_, y) in zip(_rows(source, data["train"]), data["train"], strict=True)]
+    test = _rows(source, data["test"])
+    channel.ready()
+    for number, _ in enumerate(channel.requests()):
+        with tempfile.TemporaryDirectory() as folder:
+            torch.manual_seed(number)
+            arguments = TrainingArguments(
+                output_dir=folder, num_train_epochs=spec["epochs"], per_device_train_batch_size=BATCH, seed=number,
+                learning_rate=spec["rate"], use_cpu=not spec["cuda"], report_to="none", save_strategy="no", disable_tqdm=True,
+            )
+            collator = DataCollatorWithPadding(peers.tokenizer(Path(spec["weights"]) / "tokenizers" / "text"))
+            clock = Clock(spec["cuda"])
+            network = _network(source, len(labels))
+            trainer = Trainer(model=network, args=arguments, data_collator=collator, train_dataset=train)
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+            done = clock.read(len(train), 1)
+            scores = trainer.predict(test).predictions  # type: ignore[arg-type]
+        channel.answer(_scored(done, [labels[i] for i in np.argmax(scores, 1)], data["test"]))
+
+
+def _scored(done: Any, answers: list[str], test: list[Any]) -> Any:
+    from dataclasses import replace
+
+    right = sum(answer == label for answer, (_, label) in zip(answers, test, strict=True))
+    return replace(done, extra={"accuracy": right / len(test)})
+
+
+def _rows(source: Pretrained, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    """Ids with [CLS] and [SEP], cut to the model's length: our pieces, which are the peer's (benchmarks.store)."""
+    special, limit = source.tokenizer.special, source.recipe.family.positions  # type: ignore[attr-defined]
+    encoded = source.tokenizer.encode([Text(string=text) for text, _ in texts])
+    return [{"input_ids": [special["[CLS]"], *e.ids[: limit - 2].tolist(), special["[SEP]"]]} for e in encoded]
+
+
+def _network(source: Pretrained, labels: int) -> Any:
+    """Our weights as a BertForSequenceClassification; its new output layer is drawn by its own rule."""
+    from transformers import BertConfig as PeerConfig
+    from transformers import BertForSequenceClassification
+
+    c = source.recipe.family
+    assert isinstance(c, BertConfig)
+    network = BertForSequenceClassification(PeerConfig(
+        vocab_size=source.tokenizer.size, hidden_size=c.width, num_hidden_layers=c.layers, num_attention_heads=c.heads,
+        intermediate_size=c.inner, max_position_embeddings=c.positions, layer_norm_eps=c.norm_epsilon, num_labels=labels,
+        pad_token_id=source.tokenizer.special["[PAD]"],
+    ))
+    load_state(network.bert, source)
+    return network
+
+
+def load_state(bert: Any, source: Pretrained) -> None:
+    """Copy our encoder into a Hugging Face BertModel; every tensor of both must be used."""
+    import torch
+
+    given = {n.removeprefix("encoders.text."): torch.tensor(a) for n, a in source.arrays.items() if n.startswith("encoders.")}
+    parts = {"table": "word_embeddings", "position": "position_embeddings", "segment": "token_type_embeddings"}
+    state = {f"embeddings.{theirs}.weight": given.pop(f"embeddings.{ours}.weight") for ours, theirs in parts.items()}
+    for kind in ("weight", "bias"):
+        state[f"embeddings.LayerNorm.{kind}"] = given.pop(f"embeddings.norm.{kind}")
+        state[f"pooler.dense.{kind}"] = given.pop(f"pooler.{kind}")
+        for layer in range(len(bert.encoder.layer)):
+            mine, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
+            qkv = given.pop(f"{mine}.attention.qkv.{kind}").chunk(3)
+            for name, value in zip(("query", "key", "value"), qkv, strict=True):
+                state[f"{theirs}.attention.self.{name}.{kind}"] = value
+            for name, there in (
+                ("attention.out", "attention.output.dense"), ("attention_norm", "attention.output.LayerNorm"),
+                ("feed_forward.inner", "intermediate.dense"), ("feed_forward.out", "output.dense"),
+                ("feed_forward_norm", "output.LayerNorm"),
+            ):
+                state[f"{theirs}.{there}.{kind}"] = given.pop(f"{mine}.{name}.{kind}")
+    assert not given, f"tensors without a place: {sorted(given)}"
+    missing, surplus = bert.load_state_dict(state, strict=False)
+    assert not surplus and all("position_ids" in name or "token_type_ids" in name for name in missing), (missing, surplus)
+
+
+# ── the comparison ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def measure(arguments: argparse.Namespace) -> Cell:
+    """Pretrain, take turns, compare the scores."""
+    from foretext.strategies import Offer, settle
+
+    began, before = time.time(), load()
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        examples = labelled(arguments.set)
+        order = generator(arguments.seed, "benchmark fine-tuning").permutation(len(examples))
+        chosen = [list(examples[i]) for i in order[: arguments.train + arguments.test]]
+        data = {"train": chosen[: arguments.train], "test": chosen[arguments.train :]}
+        write_json(folder / "data.json", data)
+        rest = [examples[i][0] for i in order[arguments.train + arguments.test :]] or [text for text, _ in data["train"]]
+        source = pretrained(rest[: arguments.texts], arguments, folder)
+        sizes = np.minimum([len(row["input_ids"]) for row in _rows(source, data["train"])], arguments.length)
+        width = SIZES[arguments.size]["size"]["width"]
+        offer = Offer(widths=(width, width), summary=False, groups=("embeddings", "layer_0"))
+        rate = settle(StrategyConfig(how="finetune"), {"text": offer}, arguments.train).optimizer.rate
+        common = {
+            "weights": str(folder / "pretrained"), "data": str(folder / "data.json"), "threads": arguments.threads,
+            "epochs": arguments.epochs, "rate": rate, "cuda": _cuda(),
+        }
+        sides = {"ours": {**common, "run": "benchmarks.finetune:ours"}}
+        if not peers.missing():
+            sides["hf fp32"] = {**common, "run": "benchmarks.finetune:peer"}
+        with started(sides, inline=arguments.inline) as running:
+            rounds = alternate(running, Request(seconds=0), rounds=arguments.rounds, quiet=arguments.inline)
+        accuracy = {side: quartiles([r.extra["accuracy"] for r in found])[1] for side, found in rounds.items()}
+        error = math.sqrt(max(accuracy["ours"] * (1 - accuracy["ours"]), 0.25 / arguments.test) / arguments.test)
+        checks = []
+        if "hf fp32" in accuracy:
+            behind = accuracy["hf fp32"] - accuracy["ours"]
+            checks = [Check(name="accuracy that ours is behind", value=behind, limit=error, note="one standard error of the test set")]
+        return cell(
+            f"finetune-{arguments.set}",
+            "finetune",
+            config={
+                "unit": "training texts", "gate": GATE, "gated": ["hf fp32"], "size": arguments.size, "batch": BATCH,
+                "epochs": arguments.epochs, "rate": rate, "rounds": arguments.rounds, "train": arguments.train,
+                "test": arguments.test, "length": arguments.length, "pretraining": arguments.pretraining,
+                "threads": arguments.threads,
+            },
+            data={"set": arguments.set, "key": fingerprint(chosen)},
+            seconds=time.time() - began,
+            load=before,
+            rounds=rounds,
+            facts={"notes": [
+                f"{arguments.train:,} training and {arguments.test:,} test texts of {arguments.set}, mean length "
+                f"{sizes.mean():.0f} of {arguments.length} tokens; {arguments.epochs:g} passes of batches of {BATCH}; {arguments.size}",
+                *(f"{side}: accuracy {100 * value:.1f} %" for side, value in accuracy.items()),
+                *([f"the peer was not measured ({peers.missing()})"] if peers.missing() else []),
+            ]},
+            checks=checks,
+            seed=arguments.seed,
+        )
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def main(given: Sequence[str] | None = None) -> list[Cell]:
+    """Measure, print, write the cell."""
+    parser = argparse.ArgumentParser("python -m benchmarks.finetune", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--set", choices=("introductions", "imdb"), default="introductions")
+    parser.add_argument("--size", choices=list(SIZES), default="mini")
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--train", type=int, default=1000, help="training texts")
+    parser.add_argument("--test", type=int, default=1000, help="test texts")
+    parser.add_argument("--texts", type=int, default=5000, help="texts to pretrain on")
+    parser.add_argument("--pretraining", type=int, default=300, help="updates of the pretraining")
+    parser.add_argument("--epochs", type=float, default=EPOCHS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5, help="whole fine-tunings a side, one seed each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of cells")
+    parser.add_argument("--inline", action="store_true", help="threads of this process instead of processes (tests)")
+    parser.add_argument("--quick", action="store_true", help="200 texts, three rounds")
+    arguments = parser.parse_args(given)
+    if arguments.quick:
+        arguments.train, arguments.test, arguments.rounds, arguments.pretraining = 200, 200, 3, 50
+    made = measure(arguments)
+    write(arguments.out, made)
+    print(figures(made))
+    return [made]
+
+
+if __name__ == "__main__":
+    main()
