@@ -19,6 +19,7 @@ import torch
 
 from foretext.config import override
 from foretext.errors import DivergedError, ExitCode, PeerLost, Preempted, UsageError
+from foretext.folder import read_record, write_record
 from foretext.pretraining import Setting, pretrain
 from foretext.recipes import find
 from foretext.steppers import processors, settled_parts
@@ -488,9 +489,9 @@ def test_a_run_in_one_process_goes_on_in_two(crews, tmp_path, monkeypatch):
     with pytest.raises(Preempted):
         pretrain(recipe, strings_corpus(text()), tmp_path / "m", limits=limits, setting=Setting(**setting), watch=said)
     plan = tmp_path / "m.run" / "run.json"
-    begun = json.loads(plan.read_text())
+    begun = read_record(plan)
     assert begun["parts"] == 2
-    plan.write_text(json.dumps({**begun, "parts": 1}))  # as if `micro` had allowed it
+    write_record(plan, {**begun, "parts": 1})  # as if `micro` had allowed it
     said, two = Telling(), Setting(processes=2, **setting)
     made = pretrain(recipe, strings_corpus(text()), tmp_path / "m", limits=limits, setting=two, watch=said, resume=True)
     assert any("split into 2 micro-batches from here on, not 1" in line for line in said.lines)
