@@ -27,12 +27,6 @@ LOSS = 1e-5
 """Largest difference of two losses, relative."""
 
 
-def missing() -> str:
-    """Why this cannot be measured with the installed foretext, or nothing."""
-    asked = subprocess.run([sys.executable, "-m", "foretext", "pretrain", "--help"], capture_output=True, text=True)
-    return "" if "--processes" in asked.stdout + asked.stderr else "this foretext has no --processes"
-
-
 def run(corpus: Path, work: Path, processes: int, arguments: argparse.Namespace) -> tuple[Round, list[float]]:
     """One pretraining: its speed in real tokens, and its losses by logged step."""
     out = work / f"model-{time.monotonic_ns()}"
@@ -73,8 +67,6 @@ def main(given: Sequence[str] | None = None) -> list[Cell]:
     arguments = parser.parse_args(given)
     if arguments.quick:
         arguments.steps, arguments.rounds, arguments.characters = 20, 2, 300_000
-    if missing():
-        raise SystemExit(missing())
     began, before = time.time(), load()
     rounds: dict[str, list[Round]] = {"ours": [], "one process": []}
     losses: dict[str, list[float]] = {}

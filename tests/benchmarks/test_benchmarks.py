@@ -198,8 +198,6 @@ def test_rates_need_no_peer(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
-    if processes.missing():
-        pytest.skip(processes.missing())
     (cell,) = processes.main(["--steps", "3", "--rounds", "1", "--text", "zipf", "--characters", "20000", "--out", str(tmp_path)])
     assert cell.checks[0].passed and "one process" in render.render([cell])
 
