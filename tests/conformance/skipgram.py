@@ -1,10 +1,11 @@
 """What the suite must know of word2vec, whose loss and update live in a kernel of their own.
 
 A family with a stepper of its own (models/catalog.py) brings such a module: `gradient`, `epoch`, `spy`, `break_in`,
-`poison` and `floor`.
+`poison`, `floor` and `learning`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,16 @@ def floor(row: Any, stepper: Any) -> float:
     spent = row.recipe.family.negatives * noise / noise.sum() * (1.0 - context)
     score = np.log(context / spent)
     return float((context * np.logaddexp(0, -score) + spent * np.logaddexp(0, score)).sum())
+
+
+def learning(row: Any) -> None:
+    """Neighbours tell a word: a held-out loss of at least 0.8 nats below `floor`. Words in no order: not below it."""
+    for shuffled in (False, True):
+        stepper = row.stepper(150, shuffled=shuffled, family=replace(row.recipe.family, rate=0.1))
+        for _ in range(150):
+            stepper.step()
+        loss, line = stepper.evaluate()["loss"], floor(row, stepper)
+        if shuffled:
+            assert loss >= line, f"words in no order, yet a loss of {loss:.2f} below {line:.2f}"
+        else:
+            assert loss <= line - 0.8, f"a loss of {loss:.2f}, wanted 0.8 below {line:.2f}"
