@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from conformance.layout import SOURCE, Sequence, answers, close, lay, one_a_row
-from conformance.rows import Row, TaskRow, texts_of
+from conformance.rows import Row, TaskRow, inner, scratch, stirred, texts_of
 from foretext.data.batches import to_torch
-from foretext.features import encode
+from foretext.features import cached_encode, encode
 from foretext.layers import attention
 from foretext.training.model import Model
 from foretext.types import Batch, TokenVectors
@@ -27,8 +27,7 @@ def longest(examples: Many[Many[Sequence]]) -> int:
 
 def table_size(model: Model) -> int:
     """Ids that the encoder's table has."""
-    encoder: Any = model.encoder(SOURCE)
-    return int((encoder.table or encoder._hidden[0].table).num_embeddings)
+    return int(inner(model.encoder(SOURCE)).table.num_embeddings)
 
 
 def padding(row: Row | TaskRow) -> None:
@@ -78,13 +77,17 @@ def _texts(row: Row | TaskRow) -> None:
         return
     made = row.pretrained()
     whole = made.encode(texts)
+    for text, one in zip(texts, whole, strict=True):
+        for token, (start, stop) in zip(one.tokens, one.offsets.tolist(), strict=True):
+            assert text[start:stop] == token.removeprefix("##"), f"{token!r} does not stand at {start}:{stop} of {text!r}"
     for number, other in zip(turned, made.encode([texts[i] for i in turned], batch_tokens=20), strict=True):
         for a, b in zip(whole[number].layers, other.layers, strict=True):
             assert np.abs(a - b).max() <= 1e-5
 
 
 def remembered(row: TaskRow) -> None:
-    """What `features` remembers of a window is what the encoder says of it alone (fp32: 1e-5), in the window's place."""
+    """What `features` remembers of a window is what the encoder says of it alone (fp32: 1e-5), in the window's place;
+    the cache never answers with another encoder's vectors or those of other texts."""
     bench = row.bench()
     view = bench.texts[SOURCE]
     kept = bench.remembered[SOURCE].features(np.arange(len(view.lengths)))
@@ -92,6 +95,12 @@ def remembered(row: TaskRow) -> None:
     for window in range(0, len(view.lengths), 5):
         alone = encode(encoder, view, bench.head, most_tokens=1, windows=np.array([window]))
         assert np.abs(alone[0] - kept[window]).max() <= 1e-5, f"window {window} holds another's vectors"
+    other = stirred(bench.sources[SOURCE].encoder(), 1)
+    fewer = replace(view, ids=view.ids[::-1].copy())
+    for number, (which, name, of) in enumerate([(encoder, "a", view), (other, "b", view), (encoder, "a", fewer), (encoder, "a", view)]):
+        found, known = cached_encode(which, of, bench.head, source=name, cache=scratch() / row.name, most_tokens=99)
+        assert known == (number == 3)
+        assert np.array_equal(found, encode(which, of, bench.head, most_tokens=99)), "the cache answers for another"
 
 
 # ── who sees whom ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,8 +172,7 @@ def input_gradient(encoder: nn.Module, batch: Batch, of: np.ndarray[Any, Any]) -
 
 
 def _gradients(model: Model, batch: Batch) -> None:
-    encoder: Any = model.encoder(SOURCE)
-    encoder = getattr(encoder, "_hidden", [encoder])[0]
+    encoder = inner(model.encoder(SOURCE))
     sequence = np.asarray(batch.views[SOURCE].sequence)
     mine = sequence == 1
     gradient = input_gradient(encoder, batch, mine)

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from conformance.arranging import longest, table_size
 from conformance.layout import SOURCE, answers, close, lay, one_a_row
-from conformance.rows import Row, TaskRow
+from conformance.rows import Row, TaskRow, inner
 from foretext.data.batches import to_torch
 from foretext.data.windows import Windows
 from foretext.errors import DivergedError
@@ -35,9 +35,8 @@ def hidden(row: Row | TaskRow) -> None:
         used = {int(i) for example in examples for one in example for i in one.ids}
         free = [i for i in range(table_size(clean)) if i not in used]
         assert free, "every id is used"
-        encoder: Any = poisoned.encoder(SOURCE)
         with torch.no_grad():
-            (encoder.table or encoder._hidden[0].table).weight[free] = float("nan")
+            inner(poisoned.encoder(SOURCE)).table.weight[free] = float("nan")
         batch = lay(examples, one_a_row(examples, 2), longest(examples) + 5)
         view = batch.views[SOURCE]
         ids = np.where(view.sequence < 0, free[0], view.ids)

@@ -51,6 +51,7 @@ CHECKS = (
     Check(6, "remembered", arranging.remembered),
     Check(7, "determinism", repeating.determinism),
     Check(7, "processes", repeating.processes),
+    Check(7, "stores", repeating.stores),
     Check(8, "future", arranging.future),
     Check(8, "neighbours", arranging.neighbours),
     Check(9, "NaN", masking.hidden),
@@ -92,6 +93,7 @@ class Declared:
 
 DECLARED = (
     Declared("labels", lambda row: isinstance(row, Row), "has no labels"),
+    Declared("stores", lambda row: isinstance(row, TaskRow), "reads labelled texts, not a token store"),
     Declared("accumulation", _own, "its step is a stream of updates in place: there is no sum of gradients to divide"),
     Declared("remembered", lambda row: not _remembers(row), "remembers nothing between encoder and head"),
     Declared("padding", _remembers, "reads remembered vectors, one a window: no row has a pad; they are compared under 6"),

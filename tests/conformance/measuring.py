@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from conformance.layout import explode, lay, one_a_row
-from conformance.rows import Row, TaskRow, texts_of
+from conformance.rows import Row, TaskRow, cast_to, texts_of
 from foretext import adapted as adapted_module
 from foretext.data.batches import to_torch
 from foretext.metrics import scores
@@ -26,12 +26,7 @@ def measuring(row: Row | TaskRow) -> None:
     if isinstance(row, Row) and row.own:
         _pair_loss(stepper)
         return
-    model = stepper.model.double().eval()
-    for encoder in model.encoders.values():
-        for inner in getattr(encoder, "_hidden", []):
-            inner.double().eval()
-        if hasattr(encoder, "_features_LSP"):
-            encoder._features_LSP = encoder._features_LSP.double()
+    model = cast_to(stepper.model, torch.float64).eval()
     found = stepper.evaluate()
     plain, counts, hits = _one_at_a_time(model, stepper._held_out)
     for name, nats in plain.items():

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -65,17 +66,20 @@ def all_digests() -> dict[str, str]:
 
 
 def processes(row: Row | TaskRow) -> None:
-    """A fresh process with another PYTHONHASHSEED: equal to the bit. The token store: the same bytes from this process
-    and from two workers."""
+    """A fresh process with another PYTHONHASHSEED: equal to the bit."""
     assert _elsewhere("123")[row.name] == digest(row)
-    if isinstance(row, Row):
-        _workers(row.recipe.tokenizer.kind, row)
 
 
-def _workers(kind: str, row: Row) -> None:
+def stores(row: Row) -> None:
+    """The token store: the same bytes from this process and from two workers; never another tokenizer's."""
     tokenizer = train_tokenizer(row.recipe.tokenizer, corpus(), workers=0)
     assert train_tokenizer(row.recipe.tokenizer, corpus(), workers=2).key == tokenizer.key
-    stores = [build_store(corpus(), tokenizer, scratch() / f"workers {row.name} {n}", workers=n, held_out=0.2) for n in (0, 2)]
+    letters = train_tokenizer(replace(row.recipe.tokenizer, kind="characters"), corpus(), workers=0)
+    beside = build_store(corpus(), letters, scratch() / f"workers {row.name} 0", workers=0, held_out=0.2)
+    made = [build_store(corpus(), tokenizer, scratch() / f"workers {row.name} {n}", workers=n, held_out=0.2) for n in (0, 2)]
     for name in ("ids", "word_starts", "sentences", "documents", "held_out", "counts"):
-        files = [(store.path / f"{name}.bin").read_bytes() for store in stores]
+        files = [(store.path / f"{name}.bin").read_bytes() for store in made]
         assert files[0] == files[1], f"{name}.bin depends on the number of workers"
+    assert len(beside.ids) > 2 * len(made[0].ids) and made[0].path != beside.path
+    again = build_store(corpus(), letters, scratch() / f"workers {row.name} 0", workers=0, held_out=0.2)
+    assert again.ids.tolist() == beside.ids.tolist(), "a store of another tokenizer was read"

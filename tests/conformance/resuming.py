@@ -97,7 +97,7 @@ def _by_step(seen: list[Any]) -> dict[int, list[Any]]:
 
 
 def _stepper(row: Row | TaskRow, steps: int) -> Any:
-    return row.stepper(steps) if isinstance(row, Row) else row.stepper(steps, micro_tokens=30)
+    return row.stepper(steps) if isinstance(row, Row) else row.stepper(steps, micro_tokens=row.tokens(2))
 
 
 def resuming(row: Row | TaskRow) -> None:

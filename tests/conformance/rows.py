@@ -140,7 +140,8 @@ class TaskRow:
     @property
     def strategy(self) -> StrategyConfig:
         """Short, on few texts, without a cache."""
-        return StrategyConfig(how=self.how, start="random", steps=40, batch=8, cache=False, evaluations=2, head_rate=0.02)
+        tuned: dict[str, Any] = {"start": "random", "head_rate": 0.02} if self.how == "finetune" else {"prior": 300.0}
+        return StrategyConfig(how=self.how, steps=40, batch=8, cache=False, evaluations=2, **tuned)
 
     def bench(self, **changes: Any) -> Bench:
         """The task on its texts; `texts`, `strategy` and `config` may be others."""
@@ -157,17 +158,23 @@ class TaskRow:
 
     def split(self, micro: int | None) -> Any:
         """A stepper of one update; `micro`: at most about so many texts at a time."""
-        bench = self.bench(steps=4, micro_tokens=8192 if micro is None else 2 + 8 * micro)
+        bench = self.bench(steps=4, batch=16)
         stepper = seed_stepper(bench, bench.model(3), 3)
+        if micro is not None:
+            stepper._batches = replace(stepper._batches, most_tokens=self.tokens(micro))
         stepper._optimizer = replace(stepper._optimizer, clip=None)
         return stepper
+
+    def tokens(self, micro: int) -> int:
+        """About so many texts' tokens; a remembered text is one token."""
+        return 2 * micro + 1 if self.how == "features" else 8 * micro + 2
 
     def model(self, dtype: torch.dtype, *, seed: int = 0) -> Model:
         """The network with its classification head, every parameter stirred; no dropout."""
         made = stirred(self.bench().model(3), seed)
-        for encoder in _frozen(made):
-            stirred(encoder, seed).to(dtype)
-        return made.to(dtype).eval()
+        for encoder in made.encoders.values():
+            stirred(inner(encoder), seed)
+        return cast_to(made, dtype).eval()
 
     def batch(self) -> Batch:
         """A batch (numpy) as training reads it."""
@@ -197,9 +204,18 @@ def stirred(module: torch.nn.Module, seed: int) -> Any:
     return module
 
 
-def _frozen(model: Model) -> list[Any]:
-    """Encoders that are read only; they are hidden from torch."""
-    return [hidden for encoder in model.encoders.values() for hidden in getattr(encoder, "_hidden", [])]
+def inner(encoder: Any) -> Any:
+    """The encoder itself, where one that is only read is hidden from torch."""
+    return getattr(encoder, "_hidden", [encoder])[0]
+
+
+def cast_to(model: Model, dtype: torch.dtype) -> Any:
+    """`model` in another arithmetic, and with it encoders and vectors that are only read."""
+    for encoder in model.encoders.values():
+        inner(encoder).to(dtype)
+        if hasattr(encoder, "_features_LSP"):
+            encoder._features_LSP = encoder._features_LSP.to(dtype)
+    return model.to(dtype)
 
 
 @cache
@@ -211,7 +227,7 @@ def _store(row: Row, shuffled: bool) -> TokenStore:
 
 @cache
 def _source(row: Row) -> Pretrained:
-    return row.pretrained()
+    return row.pretrained(100 if row.own else 3)  # an untrained table of words tells nothing apart
 
 
 def _bert(name: str, **changes: Any) -> Recipe:

@@ -1,5 +1,6 @@
 """Check 2: what is saved and loaded is the same, to the bit; tied weights are one tensor; labels go by name."""
 
+import errno
 import itertools
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from conformance.texts import labelled
 from foretext.adapted import load_adapted
 from foretext.bundle import SOURCE, load_pretrained
 from foretext.data.batches import to_torch
+from foretext.errors import ResourceError
 from foretext.tasks.base import read_labelled
 from foretext.tasks.classify import ClassifyConfig, settle
 from foretext.training import checkpoint
+from foretext.types import State
 
 _NUMBER = itertools.count()
 
@@ -79,11 +82,40 @@ def _checkpoint(row: Row | TaskRow) -> None:
     same_arrays(state.arrays, read.arrays)
     if not (isinstance(row, Row) and row.own):
         assert any(name.startswith("optimizer.") for name in read.arrays), "no optimizer state is saved"
+    _failed_saves(state)
     torch.manual_seed(99)
     second.restore(read)
     same_arrays(state.arrays, second.state().arrays)
     assert first.step().loss.hex() == second.step().loss.hex()
     same_arrays(first.state().arrays, second.state().arrays)
+
+
+def _failed_saves(state: State) -> None:
+    """A save that fails half-way, of a later step or of the same one, leaves the checkpoint before it whole; one that
+    succeeds leaves the newest."""
+    folder = fresh()
+    checkpoint.save(state, folder, 2, keep=1)
+    write = checkpoint.write_arrays
+
+    def full(file: Path, arrays: Any) -> None:
+        file.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for step in (3, 2):
+        checkpoint.write_arrays = full
+        try:
+            checkpoint.save(state, folder, step, keep=1)
+            raise AssertionError("a save that failed says nothing")
+        except ResourceError:
+            pass
+        finally:
+            checkpoint.write_arrays = write
+        found = checkpoint.latest(folder)
+        assert found is not None and found.step == 2, f"the good checkpoint is gone after a failed save of step {step}"
+        same_arrays(found.state.arrays, state.arrays)
+    for step in (4, 5):
+        checkpoint.save(state, folder, step, keep=1)
+    assert checkpoint.steps(folder) == [5], "the newest checkpoint is not the one that stays"
 
 
 def labels(row: TaskRow) -> None:
