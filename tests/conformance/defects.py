@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 POST, PRE, PAIRS = "bert post-norm", "bert pre-norm", "word2vec pairs"
 FEATURES, TUNED = "classify one label · bert · features", "classify one label · bert · finetune"
+FROZEN = "classify one label · bert · frozen"
 SEVERAL = "classify several labels · word2vec · finetune"
 
 
@@ -52,7 +53,7 @@ DEFECTS = (
          "at_SD = gather(top_RTD, tensor(batch.summary) // top_RTD.shape[1] * top_RTD.shape[1])",
          ("padding", POST)),
     _one("means are taken over the longest text's length", "layers/ragged.py", "return sums_OD / counts_O[:, None]",
-         "return sums_OD / counts_O.max()", ("order", TUNED), ("order", SEVERAL)),
+         "return sums_OD / counts_O.max()", ("order", FROZEN), ("order", SEVERAL)),
     # Resuming
     _one("optimizer state is dropped on resume", GRADIENT, "self._updater.load(state.arrays)", "self._updater.load({})",
          ("resuming", POST), ("saving", TUNED), soon=True),
@@ -87,7 +88,8 @@ DEFECTS = (
          ("update", POST), ("update", TUNED)),
     _one("gradients are clipped twice", GRADIENT, "torch._foreach_mul_(grads, clip / norm)",
          "torch._foreach_mul_(grads, (clip / norm) ** 2)", ("update", POST)),
-    _one("gradients are not clipped", GRADIENT, "if clip is not None and norm > clip:", "if clip is None:", ("update", TUNED)),
+    _one("gradients are not clipped", GRADIENT, "if clip is not None and norm > clip:",
+         "if clip is not None and norm > 1e9 * clip:", ("update", TUNED)),
     _one("LayerNorm and biases are decayed", "training/optimizers.py", "(matrix, named.parameter.ndim > 1, rates)",
          "(matrix, True, rates)", ("update", PRE), ("update", TUNED), soon=True),
     # Loss, targets and labels

@@ -4,7 +4,8 @@ A batch is taken apart into sequences with their targets (`explode`), laid out a
 back a sequence and an example at a time (`answers`), so that layouts can be compared.
 """
 
-from collections.abc import Mapping, Sequence as Many
+from collections.abc import Mapping
+from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
 from typing import Any
 

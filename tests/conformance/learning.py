@@ -11,7 +11,6 @@ from conformance.updating import still
 from foretext.text.store import unigram_entropy
 from foretext.types import Floats
 
-
 HEART, UPDATES = 0.5, 140
 """Loss of guessing hidden tokens (nats) that is learned by heart, and in how many updates; unread it is over 3."""
 

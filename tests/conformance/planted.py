@@ -72,7 +72,7 @@ def _child(defect: dict[str, Any], source: Path, scratch: Path, out: int) -> Non
 def serve(source: Path, scratch: Path) -> None:
     """Answer defects until the input ends."""
     import numba  # noqa: F401 — imported here, once, for all
-    import numpy  # noqa: F401, ICN001
+    import numpy  # noqa: F401
     import pytest  # noqa: F401
     import safetensors.numpy
     import scipy.stats

@@ -124,7 +124,7 @@ def resuming(row: Row | TaskRow) -> None:
         if how == "break":
             _break_in(row, stepper, stop)
         torch.manual_seed(1000 + number)
-        np.random.seed(number)  # noqa: NPY002 — the global state, which nothing may read
+        np.random.seed(number)
         try:
             ending = run(stepper, folder, LIMITS, watch)
             assert how == "end", f"the leg to be stopped by {how} at {stop} ran to its end"
