@@ -261,8 +261,10 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    # asarray, not ascontiguousarray: that would make a lone number (a scalar mix's gamma) an array of one.
+    whole = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     try:
-        save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+        save_file(whole, file)
     except SafetensorError as error:  # how it reports what the system refused
         raise ResourceError(f"cannot write: {error}", file=file, remedy="free some disk space") from error
 

@@ -64,7 +64,8 @@ class Bench:
         self.head = head_config(task, self.settled)
         self.label_weights = task.label_weights(data.gold[data.train])
         self.texts = {
-            name: reader_of(sources[name], task, encoder.limit).prepare(data.texts) for name, encoder in encoders.items()
+            name: reader_of(sources[name], task, encoder.limit).prepare(data.texts, data.places)
+            for name, encoder in encoders.items()
         }
         self.limit_report = {name: _limits_told(name, view, watch) for name, view in self.texts.items()}
         self.frozen: dict[str, Frozen] = {}
