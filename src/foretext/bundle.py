@@ -144,7 +144,9 @@ class Pretrained:
     def _content_key(self) -> str:
         from foretext.folder import fingerprint
 
-        return fingerprint(self.recipe.key(), self.provenance.corpus, self.provenance.source, self.provenance.steps)
+        came = self.provenance
+        vocabularies = [tokenizer.key for tokenizer in self.tokenizers.values()]
+        return fingerprint(self.recipe.key(), came.corpus, came.source, came.steps, *vocabularies)
 
     def _meta(self) -> JSON:
         return {
