@@ -214,6 +214,10 @@ class Ladder:
     """Pretraining budget of each rung."""
     labels: tuple[int, ...] = ()
     """Labels a class, e.g. 5 20 100."""
+    from_: Annotated[tuple[str, ...], conf.arg(name="from", metavar="NAME=PATH")] = ()
+    """Rungs of weights that exist, as they are: a foretext folder, or one in Hugging Face's layout."""
+    continued: Annotated[tuple[str, ...], conf.arg(metavar="NAME=PATH")] = ()
+    """The same, pretrained further on the corpus with the recipe bert-continue."""
     seeds: int | None = None
     out: Path = Path("ladder")
     json: bool = False
