@@ -2,14 +2,17 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from foretext import demo as demo_module
 from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
-from foretext.demo import FURTHER, MADE, WITHOUT, Introduction, demo, grid, introductions, prepare
+from foretext.demo import FURTHER, MADE, WITHOUT, Introduction, demo, grid, introductions, prepare, show
 from foretext.errors import DataError, UsageError
 from foretext.ladder import LadderConfig
+from foretext.ladder.cells import Plan, done
+from foretext.recipes import find
 from foretext.text.corpus import open_corpus
 
 RECORDS = [
@@ -81,6 +84,20 @@ def test_real_weights_are_two_rungs_more(tmp_path: Path) -> None:
     assert (quick.origins[FURTHER].minutes or 9) < quick.minutes
     without = grid(files)
     assert (without.sources, without.rungs) == ({}, quick.rungs[:-2])
+
+
+@pytest.mark.parametrize(("scores", "shown"), [({"masked loss": 8.4}, False), ({"masked loss": 5.0}, True), ({}, True)])
+def test_masks_are_filled_by_who_knows_more_than_frequencies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scores: dict[str, float], shown: bool
+) -> None:
+    line = {"unigram entropy": 6.8} if scores else {}
+    cell = done(Plan(kind="pretraining", rung="r"), scores={**scores, **line})
+    result = SimpleNamespace(cells=(cell,), model=lambda rung: rung)
+    monkeypatch.setattr(demo_module, "load_pretrained", lambda path: SimpleNamespace(recipe=find("bert-budget")))
+    guess = SimpleNamespace(piece="city", probability=0.5)
+    monkeypatch.setattr(demo_module, "fill", lambda *_, n: SimpleNamespace(guesses=[[guess]]))
+    show(result)  # type: ignore[arg-type]
+    assert ("city 50%" in capsys.readouterr().out) == shown
 
 
 def test_without_the_weights_the_demo_says_so(

@@ -7,6 +7,7 @@ pretraining, and the labelled ones of these are the pool that a few labels a top
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -194,7 +195,10 @@ def show(result: Result) -> None:
             say(f"\nNearest words ({name})")
             for word in WORDS:
                 _say_neighbors(model, word)
-        if "fill" in can and "masked" in model.recipe.objectives:
+        # Below the word frequencies' loss there is something to show; half a minute may not bring a new head there.
+        scores = models[name].scores  # none where weights are taken as they are
+        reached, line = scores.get("masked loss", 0.0), scores.get("unigram entropy", math.inf)
+        if "fill" in can and "masked" in model.recipe.objectives and reached < line:
             say(f"\nFilled masks ({name})")
             for sentence in MASKED:
                 guesses = fill(model, sentence, n=6).guesses[0]
