@@ -15,7 +15,7 @@ LEVELS = {
     4: ("training",),
     5: (
         "recipe", "bundle", "inference", "first_vectors", "steppers", "budget", "pretraining",
-        "adapted", "prediction", "strategies", "features", "transferring",
+        "adapted", "prediction", "strategies", "features", "transferring", "extending",
     ),
     6: ("evaluation", "interop"),
     7: ("recipes", "baselines", "ladder"),

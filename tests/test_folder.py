@@ -25,7 +25,7 @@ from foretext.folder import (
     write_json,
 )
 
-ARRAYS = {"b.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array([1, 2], dtype=np.int64)}
+ARRAYS = {"b.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array([1, 2], dtype=np.int64), "one": np.array(3.0, dtype=np.float32)}
 
 
 def write(path: Path, *, value: int = 1, replace: bool = False) -> None:
@@ -41,7 +41,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (sealed.kind, sealed.key, sealed.meta) == ("test", "k", {"value": 1})
     assert sorted(sealed.files) == ["sub/note.txt", "w.safetensors"]
     arrays = read_arrays(tmp_path / "x" / "w.safetensors")
-    assert all(np.array_equal(arrays[n], a + 1) and arrays[n].dtype == a.dtype for n, a in ARRAYS.items())
+    for name, array in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert np.array_equal(arrays[name], array + 1)
     assert os.listdir(tmp_path) == ["x"]
 
 

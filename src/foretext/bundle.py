@@ -101,14 +101,20 @@ class Pretrained:
     @cached_property
     def model(self) -> "Model":
         """The network with its pretraining heads, weights loaded, in evaluation mode, on the CPU."""
-        model = build_model(self.recipe, self.tokenizer.size)
+        from foretext.layers.initial import to_be_loaded
+
+        with to_be_loaded():
+            model = build_model(self.recipe, self.tokenizer.size)
         mine = self.arrays if self.recipe.objectives else {n: a for n, a in self.arrays.items() if n.startswith("encoders.")}
         model.load(mine)
         return model.eval()
 
     def encoder(self) -> Encoder:
         """A fresh copy of the encoder with these weights, for training."""
-        model = build_model(self.recipe, self.tokenizer.size, heads=False)
+        from foretext.layers.initial import to_be_loaded
+
+        with to_be_loaded():
+            model = build_model(self.recipe, self.tokenizer.size, heads=False)
         model.load({n: a for n, a in self.arrays.items() if n.startswith("encoders.")})
         return model.encoder(SOURCE)
 
@@ -147,7 +153,9 @@ class Pretrained:
     def _content_key(self) -> str:
         from foretext.folder import fingerprint
 
-        return fingerprint(self.recipe.key(), self.provenance.corpus, self.provenance.source, self.provenance.steps)
+        came = self.provenance
+        vocabularies = [tokenizer.key for tokenizer in self.tokenizers.values()]
+        return fingerprint(self.recipe.key(), came.corpus, came.source, came.steps, *vocabularies)
 
     def _meta(self) -> JSON:
         return {

@@ -58,6 +58,11 @@ def leave(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
         (["check", "absent.txt"], 2, "absent.txt"),
         (["convert", "a", "b", "--to", "wrod2vec"], 2, "word2vec"),
         (["ladder"], 2, "a ladder needs"),
+        (["ladder", "--from", "minilm"], 2, "expected NAME=PATH, found 'minilm'"),
+        (["ladder", "--corpus", "texts", "--train", "a.csv", "--test", "b.csv", "--from", "m=absent"], 2, "absent: no such folder"),
+        (["extend", "absent", "texts", "--out", "x"], 2, "no such folder"),
+        (["extend", "texts", "texts", "--out", "texts"], 2, "exists already"),
+        (["extend", "texts", "texts", "--out", "x", "--words", "w.txt", "--most", "3"], 2, "words are given"),
     ],
 )
 def test_failures(world: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "check": (options.Check, "foretext.cli.corpus:check"),
     "show": (options.Show, "foretext.cli.corpus:show"),
     "pretrain": (options.Pretrain, "foretext.cli.train:pretrain"),
+    "extend": (options.Extend, "foretext.cli.extend:extend"),
     "transfer": (options.Transfer, "foretext.cli.train:transfer"),
     "predict": (options.Predict, "foretext.cli.classify:predict"),
     "evaluate": (options.Evaluate, "foretext.cli.classify:evaluate"),
