@@ -261,4 +261,6 @@ def test_the_command_reports_and_the_folder_opens(source: Pretrained, tmp_path: 
     a, b = load_pretrained(tmp_path / "a"), load_pretrained(tmp_path / "b")
     assert a.provenance.source == b.provenance.source == source.key
     assert len({a.key, b.key, source.key}) == 3
+    others = [extend(source, DOMAIN, words=[word]).pretrained.save(tmp_path / word) for word in NEW[:2]]
+    assert len({one.key for one in others}) == 2  # as many words from the same text, but others
     assert a.encode(["a stentgraft"])[0].tokens[-1] == "stentgraft"

@@ -145,6 +145,9 @@ def test_the_table_and_the_report_say_what_was_made_elsewhere() -> None:
     assert "(more · features v word2vec · features)" in bought
     kind, further = next(f for f in findings(table) if f[1].startswith("What pretraining further"))
     assert "bought more · features over made · features: +" in further
+    made, more, *rest = cells()
+    turned = build([more, made, *(cell for cell in rest if cell.rung == "more"), *(cell for cell in rest if cell.rung != "more")])
+    assert further in [text for _, text in findings(turned)]
     assert kind == "level"  # above at 5 labels, level at 20
     assert any("(weights made elsewhere) beats the best baseline" in text for text in said)
     html = page(Index(keys=()), cells())
