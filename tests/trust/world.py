@@ -36,11 +36,13 @@ STEPS, INTERVAL = 12, 2
 LIMITS = Limits(steps=STEPS, evaluations=3, checkpoint_steps=INTERVAL, checkpoint_minutes=None)
 
 
-def corpus(documents: int = 30, seed: int = 0) -> StringsCorpus:
+def texts(documents: int = 30, seed: int = 0) -> list[str]:
     draw = random.Random(seed)
-    return strings_corpus(
-        ["\n".join(" ".join(draw.choices(WORDS, k=10)) + "." for _ in range(8)) for _ in range(documents)]
-    )
+    return ["\n".join(" ".join(draw.choices(WORDS, k=10)) + "." for _ in range(8)) for _ in range(documents)]
+
+
+def corpus(seed: int = 0) -> StringsCorpus:
+    return strings_corpus(texts(seed=seed))
 
 
 def recipe(family: str, **values: object) -> Recipe:
@@ -136,6 +138,28 @@ class Run:
         limits = replace(LIMITS, steps=self.steps)
         return pretrain(made, corpus(), self.out, limits=limits, setting=setting, watch=Tracing(handle), resume=True)
 
+    def command(self) -> list[str]:
+        """The words of the command line that does this run, or goes on with it; its files are written now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text, config = self.folder / "text.jsonl", self.folder / "recipe.toml"
+        text.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts()))
+        config.write_text(_toml(self.family, self.settings))
+        name = "word2vec" if self.family == "word2vec" else "bert-budget"
+        words = ["pretrain", name, str(text), "--out", str(self.out), "--config", str(config), "--steps", str(self.steps)]
+        return [*words, "--threads", "1", "--device", "cpu", "--resume", "--json"]
+
+    def typed(self) -> None:
+        """The command line in this process, with a trace."""
+        from foretext.cli import main, train
+
+        words = self.command()
+        handle = os.open(self.folder / "trace", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(handle, b"begin\n")
+        trace_batches(handle)
+        os.environ["FORETEXT_CACHE"] = str(self.cache)
+        train.watch_of = lambda label, *, json: Tracing(handle)
+        main(words)
+
     def weights(self) -> bytes:
         return (self.out / "weights.safetensors").read_bytes()
 
@@ -195,9 +219,29 @@ def _code(work: Callable[[], object]) -> int:
     return 0
 
 
-def finish(run: Run, *, seconds: float = 120.0) -> None:
+def _toml(family: str, settings: dict[str, object]) -> str:
+    """As small a recipe, for the command line (packed rows, Muon)."""
+    if family == "word2vec":
+        tables: dict[str, dict[str, object]] = {"family": {"min_count": 1, "width": 8, "block": 300}}
+    else:
+        tables = {
+            "family": {"layers": 2, "width": 16, "heads": 2, "inner": 32, "positions": 32, "dropout": 0.1},
+            "tokenizer": {"size": 80},
+            "windows": {"length": 32},
+            "batch": {"rows": 4, "micro": 2, "precision": "fp32"},
+        }
+    tables["limits"] = {"evaluations": 3}
+    for table, values in settings.items():
+        tables[table] = {**tables.get(table, {}), **values}  # type: ignore[dict-item]
+    lines = ["held_out = 0.1", 'init_embeddings = "random"']
+    for table, values in tables.items():
+        lines += [f"[{table}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items())]
+    return "\n".join(lines) + "\n"
+
+
+def finish(run: Run, *, seconds: float = 120.0, typed: bool = False) -> None:
     """Let the run go on to its end in a child."""
-    child = Child(run.folder, run.work)
+    child = Child(run.folder, run.typed if typed else run.work)
     code = child.wait(seconds)
     assert code == 0, child.err.read_text()
 
@@ -219,9 +263,9 @@ def steps_of(lines: list[list[str]]) -> list[int]:
     return [int(line[1]) for line in lines if line[0] == "step"]
 
 
-def assert_like(run: Run, straight: Run) -> None:
+def assert_like(run: Run, straight: Run, *, lost: int = INTERVAL) -> None:
     """`run`, however often it was interrupted, is `straight`: weights, log, order of samples, bit for bit; and no
-    attempt did more than one interval of steps again."""
+    attempt made more than `lost` steps again."""
     assert run.weights() == straight.weights()
     assert run.curve() == straight.curve()
     whole = [line for line in straight.trace if line != ["begin"]]
@@ -232,7 +276,7 @@ def assert_like(run: Run, straight: Run) -> None:
         place = whole.index(lines[0])
         assert lines == whole[place : place + len(lines)]  # in this order, with these bits
         first = int(lines[0][1]) + (lines[0][0] == "batch")  # batches are numbered from 0
-        assert last - INTERVAL < first <= last + 1
+        assert last - lost < first <= last + 1
         last = max([last, *steps_of(lines)])
     assert last == straight.steps
     assert not run.checkpoints.parent.exists()
