@@ -1,0 +1,195 @@
+"""What lies in a stranger's model folder: configuration, vocabulary, and the name, kind, shape and place of every tensor.
+
+`inspect` runs inside `sandbox.limited`; it reads headers and metadata only, checks every claim against the files' own
+sizes, and answers plain JSON. The numbers themselves are read afterwards by `tensors.read`, from what was found here.
+Read are safetensors, .npz and .npy (never pickled objects), config.json or bert_config.json, tokenizer.json, vocab.txt,
+tokenizer_config.json. RLIMITs of the sandbox bound what a hostile file can cost.
+"""
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from foretext.errors import ArtefactError
+from foretext.interop import vocabulary
+from foretext.types import JSON
+
+CONFIGS = ("config.json", "bert_config.json")
+PICKLES = ("pytorch_model.bin", "model.bin", "bert_model.bin")
+MOST_HEADER = 16 << 20
+"""Bytes of a safetensors header; real ones have about 100 a tensor."""
+MOST_CONFIG = 4 << 20
+MOST_FILES = 20_000
+MOST_RATIO = 100
+"""How many times larger than its archive an .npz may unpack; weights hardly shrink at all."""
+WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+"""safetensors' kinds of number that weights and their buffers come in, and bytes of each."""
+_NUMPY = {
+    "<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "|u1": "U8", "|b1": "BOOL",
+}  # fmt: skip
+
+
+def inspect(folder: str) -> JSON:
+    """`config`, `config_file`; `tokenizer` (as `vocabulary.inspect` gives it, or None); `tensors`: name → [file, entry
+    of an archive or "", kind, shape, first byte or −1]. Errors: ArtefactError naming file and place."""
+    path = Path(folder)
+    config_file = next((name for name in CONFIGS if (path / name).is_file()), None)
+    config = read_object(path / config_file, MOST_CONFIG) if config_file else None
+    return {
+        "config": config,
+        "config_file": config_file,
+        "tokenizer": vocabulary.inspect(path),
+        "tensors": tensors(path),
+    }
+
+
+def read_object(file: Path, most: int) -> dict[str, Any]:
+    """A JSON object of at most `most` bytes."""
+    size = file.stat().st_size
+    if size > most:
+        raise ArtefactError(f"{size:,} bytes, at most {most:,} are read", file=file)
+    return as_object(file.read_bytes(), file)
+
+
+def as_object(raw: bytes, file: Path, place: str = "") -> dict[str, Any]:
+    """The JSON object that `raw` spells."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        raise ArtefactError(f"damaged JSON: {error}", file=file, place=place) from error
+    if not isinstance(value, dict):
+        raise ArtefactError(f"expected a JSON object, found {type(value).__name__}", file=file, place=place)
+    return value
+
+
+# ── tensors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tensors(folder: Path) -> dict[str, list[JSON]]:
+    """Every tensor of the folder: the one model.safetensors, else every .safetensors, .npz or .npy there is."""
+    found: dict[str, list[JSON]] = {}
+    for file, part in _parts(folder):
+        for name, entry in part.items():
+            if name in found:
+                raise ArtefactError(f"the tensor {name} stands in {found[name][0]} too", file=file)
+            found[name] = entry
+    if not found:
+        pickled = next((name for name in PICKLES if (folder / name).is_file()), None)
+        if pickled:
+            raise ArtefactError(
+                "a pickle can run anything when it is opened, so none is", file=folder / pickled, remedy="save it as safetensors"
+            )
+        raise ArtefactError("no tensors there", file=folder, remedy="expected model.safetensors, or .npz or .npy files")
+    return found
+
+
+def _parts(folder: Path) -> list[tuple[Path, dict[str, list[JSON]]]]:
+    one = folder / "model.safetensors"
+    if one.is_file():
+        return [(one, _safetensors(one, one.name))]
+    for suffix, read in ((".safetensors", _safetensors), (".npz", _npz), (".npy", _npy)):
+        below = "**/" if suffix == ".npy" else ""
+        files = sorted(f for f in folder.glob(f"{below}*{suffix}") if f.is_file())
+        if len(files) > MOST_FILES:
+            raise ArtefactError(f"{len(files):,} files, at most {MOST_FILES:,} are read", file=folder)
+        if files:
+            return [(file, read(file, file.relative_to(folder).as_posix())) for file in files]
+    return []
+
+
+def _safetensors(file: Path, name: str) -> dict[str, list[JSON]]:
+    """8 bytes of header length, the header (JSON), then the numbers, end to end without gap or overlap."""
+    size = file.stat().st_size
+    with open(file, "rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if size < 8 or not 2 <= length <= min(MOST_HEADER, size - 8):
+            raise ArtefactError(f"a header of {length:,} bytes in a file of {size:,}", file=file, place="header")
+        header = as_object(handle.read(length), file, "header")
+    header.pop("__metadata__", None)
+    found: dict[str, list[JSON]] = {}
+    spans = []
+    for tensor, about in header.items():
+        kind, shape, start, stop = _claims(about, file, tensor)
+        if math.prod(shape) * WIDTHS[kind] != stop - start:
+            raise ArtefactError(f"shape {shape} of {kind} in {stop - start:,} bytes", file=file, place=f"tensor {tensor}")
+        spans.append((start, stop, tensor))
+        found[tensor] = [name, "", kind, shape, 8 + length + start]
+    at = 0
+    for start, stop, tensor in sorted(spans):
+        if start != at:
+            raise ArtefactError("its bytes overlap another's, or leave a gap", file=file, place=f"tensor {tensor}")
+        at = stop
+    if 8 + length + at != size:
+        raise ArtefactError(f"{size:,} bytes where the header lists {8 + length + at:,}", file=file, place="header")
+    return found
+
+
+def _claims(about: Any, file: Path, tensor: str) -> tuple[str, list[int], int, int]:
+    place = f"tensor {tensor[:200]}"
+    try:
+        kind, shape, (start, stop) = about["dtype"], about["shape"], about["data_offsets"]
+    except (TypeError, KeyError, ValueError) as error:
+        raise ArtefactError("expected dtype, shape and two data_offsets", file=file, place=place) from error
+    if kind not in WIDTHS:
+        raise ArtefactError(f"numbers of kind {str(kind)[:20]!r}", file=file, place=place, remedy="save it in fp32, fp16 or bf16")
+    numbers = [*shape, start, stop] if isinstance(shape, list) else [None]
+    if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 48 for n in numbers) or len(numbers) > 10:
+        raise ArtefactError("expected sizes and places of whole numbers", file=file, place=place)
+    return kind, shape, start, stop
+
+
+def _npz(file: Path, name: str) -> dict[str, list[JSON]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            packed, unpacked = file.stat().st_size, sum(entry.file_size for entry in entries)
+            if len(entries) > MOST_FILES or unpacked > MOST_RATIO * packed:
+                raise ArtefactError(f"{len(entries):,} entries of {unpacked:,} bytes in an archive of {packed:,}", file=file)
+            found = {}
+            for entry in entries:
+                with archive.open(entry) as handle:
+                    kind, shape = _array(handle, entry.file_size, file, entry.filename)
+                found[entry.filename.removesuffix(".npy")] = [name, entry.filename.removesuffix(".npy"), kind, shape, -1]
+            return found
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, UnicodeError) as error:
+        raise ArtefactError(f"not a whole .npz: {error}", file=file) from error
+
+
+def _npy(file: Path, name: str) -> dict[str, list[JSON]]:
+    with open(file, "rb") as handle:
+        kind, shape = _array(handle, file.stat().st_size, file, "")
+    return {name.removesuffix(".npy"): [name, "", kind, shape, -1]}
+
+
+def _array(handle: Any, size: int, file: Path, place: str) -> tuple[str, list[int]]:
+    """Kind and shape that an .npy header claims, which must make up the file's `size`."""
+    from numpy.lib import format as npy
+
+    counted = _Counted(handle)
+    try:
+        version = npy.read_magic(counted)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(counted)
+    except (ValueError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        raise ArtefactError(f"not an .npy array: {error}", file=file, place=place) from error
+    kind = _NUMPY.get(dtype.str)
+    if kind is None:
+        raise ArtefactError(f"numbers of kind {dtype.str!r}", file=file, place=place, remedy="save it in fp32 or fp16, no objects")
+    if counted.read_bytes + math.prod(shape) * dtype.itemsize != size:
+        raise ArtefactError(f"shape {list(shape)} of {dtype.str} in {size:,} bytes", file=file, place=place)
+    return kind, [int(n) for n in shape]
+
+
+class _Counted:
+    """A reader that knows how far it is; zip entries cannot tell."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle, self.read_bytes = handle, 0
+
+    def read(self, count: int) -> bytes:
+        part = self._handle.read(count)
+        self.read_bytes += len(part)
+        return part
