@@ -263,11 +263,12 @@ def _lock(file: Path, path: Path, *, wait: bool) -> int:
         os.close(handle)
 
 
-def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes."""
+def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes. `metadata`: what other
+    programs ask of the header."""
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+    save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file, metadata=dict(metadata) if metadata else None)
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:

@@ -11,8 +11,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
-
 from foretext.errors import ArtefactError
 from foretext.interop import vocabulary
 from foretext.types import JSON
@@ -37,32 +35,13 @@ def inspect(folder: str) -> JSON:
     of an archive or "", kind, shape, first byte or −1]. Errors: ArtefactError naming file and place."""
     path = Path(folder)
     config_file = next((name for name in CONFIGS if (path / name).is_file()), None)
-    config = read_object(path / config_file, MOST_CONFIG) if config_file else None
+    config = vocabulary.read_object(path / config_file, MOST_CONFIG) if config_file else None
     return {
         "config": config,
         "config_file": config_file,
         "tokenizer": vocabulary.inspect(path),
         "tensors": tensors(path),
     }
-
-
-def read_object(file: Path, most: int) -> dict[str, Any]:
-    """A JSON object of at most `most` bytes."""
-    size = file.stat().st_size
-    if size > most:
-        raise ArtefactError(f"{size:,} bytes, at most {most:,} are read", file=file)
-    return as_object(file.read_bytes(), file)
-
-
-def as_object(raw: bytes, file: Path, place: str = "") -> dict[str, Any]:
-    """The JSON object that `raw` spells."""
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        raise ArtefactError(f"damaged JSON: {error}", file=file, place=place) from error
-    if not isinstance(value, dict):
-        raise ArtefactError(f"expected a JSON object, found {type(value).__name__}", file=file, place=place)
-    return value
 
 
 # ── tensors ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,7 +86,7 @@ def _safetensors(file: Path, name: str) -> dict[str, list[JSON]]:
         length = int.from_bytes(handle.read(8), "little")
         if size < 8 or not 2 <= length <= min(MOST_HEADER, size - 8):
             raise ArtefactError(f"a header of {length:,} bytes in a file of {size:,}", file=file, place="header")
-        header = as_object(handle.read(length), file, "header")
+        header = vocabulary.as_object(handle.read(length), file, "header")
     header.pop("__metadata__", None)
     found: dict[str, list[JSON]] = {}
     spans = []

@@ -46,26 +46,33 @@ def inspect(folder: Path) -> JSON:
     return found
 
 
-def _read(file: Path) -> bytes:
+def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a file that has at most `most`."""
     size = file.stat().st_size
-    if size > MOST_BYTES:
-        raise ArtefactError(f"{size:,} bytes, at most {MOST_BYTES:,} are read", file=file)
+    if size > most:
+        raise ArtefactError(f"{size:,} bytes, at most {most:,} are read", file=file)
     return file.read_bytes()
 
 
-def _object(file: Path) -> dict[str, Any]:
+def as_object(raw: bytes, file: Path, place: str = "") -> dict[str, Any]:
+    """The JSON object that `raw` spells."""
     try:
-        value = msgspec.json.decode(_read(file))
+        value = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        raise ArtefactError(f"damaged JSON: {error}", file=file) from error
+        raise ArtefactError(f"damaged JSON: {error}", file=file, place=place) from error
     if not isinstance(value, dict):
-        raise ArtefactError(f"expected a JSON object, found {type(value).__name__}", file=file)
+        raise ArtefactError(f"expected a JSON object, found {type(value).__name__}", file=file, place=place)
     return value
+
+
+def read_object(file: Path, most: int = MOST_BYTES) -> dict[str, Any]:
+    """The JSON object in a file of at most `most` bytes."""
+    return as_object(read_bytes(file, most), file)
 
 
 def _lines(file: Path) -> list[str]:
     try:
-        text = _read(file).decode("utf-8")
+        text = read_bytes(file).decode("utf-8")
     except UnicodeError as error:
         raise ArtefactError(f"not UTF-8: {error}", file=file) from error
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -93,7 +100,7 @@ def _settings(folder: Path, pieces: list[str]) -> dict[str, JSON]:
     """What vocab.txt leaves open, from tokenizer_config.json; where nothing says whether the model is cased, the
     vocabulary does: a cased one has pieces with capital letters."""
     file = folder / SETTINGS
-    given = _object(file) if file.is_file() else {}
+    given = read_object(file) if file.is_file() else {}
     for name in ("pad", "unk", "cls", "sep", "mask"):
         token = given.get(f"{name}_token")
         token = token.get("content") if isinstance(token, dict) else token
@@ -110,7 +117,7 @@ def _settings(folder: Path, pieces: list[str]) -> dict[str, JSON]:
 
 
 def _rules(file: Path) -> dict[str, JSON]:
-    rules = _object(file)
+    rules = read_object(file)
     model, normal = _part(rules, "model", "WordPiece", file), _part(rules, "normalizer", "BertNormalizer", file)
     _part(rules, "pre_tokenizer", "BertPreTokenizer", file)
     for name, expected in (("unk_token", "[UNK]"), ("continuing_subword_prefix", "##"), ("max_input_chars_per_word", LONGEST)):
