@@ -5,7 +5,7 @@ and through our encoder, every layer and every head, and allows `TOLERANCE`.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -295,7 +295,7 @@ def _ours(model: Pretrained, sequences: list[tuple[list[int], list[int]]]) -> li
     import torch
 
     from foretext.data.batches import view_to_torch
-    from foretext.types import Batch, Target, TokenBatch
+    from foretext.types import Batch, TokenBatch
 
     R, T = len(sequences), max(len(ids) for ids, _ in sequences)
     ids, segment, sequence = np.zeros((R, T), np.int64), np.zeros((R, T), np.int64), np.full((R, T), -1, np.int64)
@@ -316,7 +316,6 @@ def _ours(model: Pretrained, sequences: list[tuple[list[int], list[int]]]) -> li
         mine = vectors[SOURCE]
         layers = [layer.double().numpy() for layer in mine.layers]
         pooled = None if mine.summary is None else mine.summary.double().numpy()
-    assert Target is not None
     answers = []
     for row, (tokens, _) in enumerate(sequences):
         answer = {f"layer {n}": layer[row, : len(tokens)] for n, layer in enumerate(layers)}
@@ -342,5 +341,3 @@ def _parts(answer: Answer, ours: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 def _apart(ours: NDArray[Any], wanted: NDArray[Any]) -> float:
     return float(np.abs(ours - wanted).max() / max(1.0, np.abs(wanted).max()))
 
-
-Reader = Callable[[Path], Pretrained]

@@ -168,7 +168,7 @@ class _Counted:
     def __init__(self, handle: BinaryIO) -> None:
         self._handle, self.read_bytes = handle, 0
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int = -1, /) -> bytes:
         part = self._handle.read(count)
         self.read_bytes += len(part)
         return part

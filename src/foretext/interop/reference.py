@@ -157,7 +157,8 @@ class Reference:
     def _dense(self, x: Doubles, part: str, n: int = 0) -> Doubles:
         weight, bias = self._two(part, n)
         # TensorFlow multiplies rows by [in, out], torch by the transpose of [out, in].
-        return x @ (weight if "kernel" in NAMES[self.layout][part] else weight.T) + bias
+        out: Doubles = x @ (weight if "kernel" in NAMES[self.layout][part] else weight.T) + bias
+        return out
 
     def _norm(self, x: Doubles, part: str, n: int = 0) -> Doubles:
         gain, shift = self._two(part, n)
@@ -169,8 +170,8 @@ class Reference:
             return np.maximum(x, 0.0)
         if self.settings.activation == "gelu_tanh":
             return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-        erf = np.frompyfunc(math.erf, 1, 1)
-        return 0.5 * x * (1.0 + erf(x / math.sqrt(2.0)).astype(np.float64))
+        erf = np.asarray(np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2.0)), np.float64)
+        return 0.5 * x * (1.0 + erf)
 
 
 def _name(pattern: str, n: int, leaf: int) -> str:

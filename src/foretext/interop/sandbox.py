@@ -40,8 +40,7 @@ def limited(where: str, argument: JSON, *, seconds: float = SECONDS, megabytes: 
         done = subprocess.run(
             command,
             input=msgspec.json.encode(argument),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=2 * seconds + 5,
             env={**os.environ, **quiet},
             check=False,

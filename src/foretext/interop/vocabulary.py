@@ -154,7 +154,7 @@ def _check_template(part: Any, file: Path) -> None:
         return
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "BertProcessing":
-        found = [str(part.get(name))[:60] for name in ("cls", "sep") if not str((part.get(name) or [""])[0]) == f"[{name.upper()}]"]
+        found = [str(part.get(name))[:60] for name in ("cls", "sep") if str((part.get(name) or [""])[0]) != f"[{name.upper()}]"]
         if found:
             raise _other(file, "post_processor", found[0], "[CLS] and [SEP]")
     elif kind != "TemplateProcessing" or _template(part.get("single")) != "[CLS]0 A0 [SEP]0":
