@@ -7,9 +7,11 @@ tokenizer_config.json. RLIMITs of the sandbox bound what a hostile file can cost
 """
 
 import math
+import re
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from foretext.errors import ArtefactError
 from foretext.interop import vocabulary
@@ -28,6 +30,9 @@ WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2,
 _NUMPY = {
     "<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "<i2": "I16", "|i1": "I8", "|u1": "U8", "|b1": "BOOL",
 }  # fmt: skip
+_NPY = re.compile(r"\{'descr': '([<>=|]?[A-Za-z]\d*)', 'fortran_order': (True|False), 'shape': \(((?:\d{1,15}, ?)*\d{0,15})\), \} *\n")
+MOST_NPY = 4096
+"""Bytes of an .npy header; real ones have 118."""
 
 
 def inspect(folder: str) -> JSON:
@@ -132,8 +137,10 @@ def _npz(file: Path, name: str) -> dict[str, list[JSON]]:
                 with archive.open(entry) as handle:
                     kind, shape = _array(handle, entry.file_size, file, entry.filename)
                 found[entry.filename.removesuffix(".npy")] = [name, entry.filename.removesuffix(".npy"), kind, shape, -1]
+            if len(found) != len(entries):
+                raise ArtefactError("two entries have one name", file=file)
             return found
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, UnicodeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, zlib.error) as error:
         raise ArtefactError(f"not a whole .npz: {error}", file=file) from error
 
 
@@ -143,32 +150,22 @@ def _npy(file: Path, name: str) -> dict[str, list[JSON]]:
     return {name.removesuffix(".npy"): [name, "", kind, shape, -1]}
 
 
-def _array(handle: Any, size: int, file: Path, place: str) -> tuple[str, list[int]]:
-    """Kind and shape that an .npy header claims, which must make up the file's `size`."""
-    from numpy.lib import format as npy
+def _array(handle: BinaryIO | IO[bytes], size: int, file: Path, place: str) -> tuple[str, list[int]]:
+    """Kind and shape that an .npy header claims, which must make up the file's `size`.
 
-    counted = _Counted(handle)
-    try:
-        version = npy.read_magic(counted)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(counted)
-    except (ValueError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
-        raise ArtefactError(f"not an .npy array: {error}", file=file, place=place) from error
-    kind = _NUMPY.get(dtype.str)
+    The header is a Python literal, which numpy tokenises and evaluates; only the form that numpy itself writes is let
+    through to it.
+    """
+    start = handle.read(8)
+    width = {1: 2, 2: 4, 3: 4}.get(start[6] if len(start) == 8 and start[:6] == b"\x93NUMPY" else 0)
+    length = int.from_bytes(handle.read(width), "little") if width else 0
+    told = _NPY.fullmatch(handle.read(min(length, MOST_NPY)).decode("latin-1")) if width else None
+    if width is None or told is None:
+        raise ArtefactError("not an .npy array as numpy writes one", file=file, place=place)
+    descr, shape = told[1], [int(n) for n in told[3].replace(",", " ").split()]
+    kind = _NUMPY.get(descr)
     if kind is None:
-        raise ArtefactError(f"numbers of kind {dtype.str!r}", file=file, place=place, remedy="save it in fp32 or fp16, no objects")
-    if counted.read_bytes + math.prod(shape) * dtype.itemsize != size:
-        raise ArtefactError(f"shape {list(shape)} of {dtype.str} in {size:,} bytes", file=file, place=place)
-    return kind, [int(n) for n in shape]
-
-
-class _Counted:
-    """A reader that knows how far it is; zip entries cannot tell."""
-
-    def __init__(self, handle: BinaryIO) -> None:
-        self._handle, self.read_bytes = handle, 0
-
-    def read(self, count: int = -1, /) -> bytes:
-        part = self._handle.read(count)
-        self.read_bytes += len(part)
-        return part
+        raise ArtefactError(f"numbers of kind {descr!r}", file=file, place=place, remedy="save it in fp32 or fp16, no objects")
+    if 8 + width + length + math.prod(shape) * WIDTHS[kind] != size:
+        raise ArtefactError(f"shape {shape} of {descr} in {size:,} bytes", file=file, place=place)
+    return kind, shape

@@ -163,7 +163,8 @@ class Reference:
     def _norm(self, x: Doubles, part: str, n: int = 0) -> Doubles:
         gain, shift = self._two(part, n)
         centred = x - x.mean(axis=1, keepdims=True)
-        return gain * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.settings.epsilon) + shift
+        out: Doubles = gain * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.settings.epsilon) + shift
+        return out
 
     def _activate(self, x: Doubles) -> Doubles:
         if self.settings.activation == "relu":
