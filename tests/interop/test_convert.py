@@ -90,6 +90,8 @@ def test_a_folder_half_written_is_removed(saved: Path, monkeypatch: pytest.Monke
 def test_a_converted_folder_serves_every_command(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert(Path("model"), Path("hf"), "hf")
     shutil.rmtree("model")
+    with pytest.raises(ArtefactError, match="foretext convert hf OUT --to foretext"):
+        load_pretrained("hf")
     convert(Path("hf"), Path("there"), "foretext")
     Path("lines.txt").write_text("the river boat\nmoney bank, water!\n")
     for words in (["fill", "there", "the [MASK] boat"], ["score", "there", "lines.txt"], ["info", "there", "--verify"]):

@@ -51,4 +51,5 @@ def _to_foretext(source: Path, out: Path) -> str:
     if list(made.tokenizer.pieces) != list(model.tokenizer.pieces) or made.tokenizer.key != model.tokenizer.key:
         raise ArtefactError("the vocabulary does not read back as it was", file=out)
     case = "lower-cased" if made.recipe.tokenizer.lowercase else "cased"
-    return f"{out}: {describe(made)}, {case}, from {foreign.layout.title}'s names; {compare(made, foreign)}"
+    line = f"{out}: {describe(made)}, {case}, from {foreign.layout.title}'s names; {compare(made, foreign)}"
+    return f"{line}. Note: {foreign.layout.note}" if foreign.layout.note else line

@@ -86,6 +86,8 @@ class Layout:
     """Settings that are always written."""
     file: str
     config: str
+    note: str = ""
+    """What a comparison by the standard equations cannot show."""
 
     def rows(self, layers: int) -> Iterator[Row]:
         """Every tensor of a model of `layers` blocks with all its heads."""
@@ -267,6 +269,8 @@ UER = Layout(
     constants={"embedding": ["word", "pos", "seg"], "encoder": "transformer", "mask": "fully_visible", "data_processor": "bert"},
     file="model.safetensors",
     config="config.json",
+    note="UER-py's own LayerNorm divides by the sample deviation + 1e-6, so its numbers lie about 1/(2 · width) away; "
+    "weights go over unchanged, as in its own scripts",
 )
 
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (HUGGING_FACE, GOOGLE, UER)}
