@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.errors import ArtefactError
-from foretext.folder import open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
+from foretext.folder import is_sealed, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.models.catalog import family, resolve
 from foretext.recipe import Recipe, from_json, to_json
 from foretext.text.tokenizers import load_tokenizer
@@ -195,5 +195,10 @@ def read_pretrained(folder: Path, *, path: Path | None = None, key: str = "") ->
 
 def load_pretrained(path: str | Path) -> Pretrained:
     """Open a Pretrained folder, every byte verified. Missing: exit 2. Damaged, or another kind: exit 4."""
+    folder = Path(path)
+    if not is_sealed(folder) and any((folder / name).is_file() for name in ("config.json", "bert_config.json")):
+        raise ArtefactError(
+            "not a foretext folder, but another program's", file=folder, remedy=f"foretext convert {folder} OUT --to foretext reads it"
+        )
     sealed = open_sealed(Path(path), kind=PRETRAINED)
     return read_pretrained(sealed.path, path=sealed.path, key=sealed.key)

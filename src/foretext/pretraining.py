@@ -9,12 +9,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
-from foretext.config import differences
+from foretext.config import differences, override
 from foretext.errors import ArtefactError, UsageError
 from foretext.first_vectors import matched, settled
 from foretext.folder import (
@@ -28,6 +29,7 @@ from foretext.folder import (
     work_folder,
     write_record,
 )
+from foretext.models.catalog import family
 from foretext.recipe import Recipe, from_json, to_json
 from foretext.steppers import Job, arrays_of, check_processes, make, processors, settled_parts, settled_precision
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
@@ -69,8 +71,8 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain `recipe` on `corpus` into the folder `out`, and open it.
 
-    `source`: go on from its weights and vocabulary. `vectors`: an opened folder in place of what
-    `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
+    `source`: go on from it; network and vocabulary are then its own (`continued`). `vectors`: an opened folder in place
+    of what `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
     run, to the bit, and is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings
     or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); stopped by a signal →
     Preempted (75); a non-finite loss → DivergedError (6); one of several processes died or hangs → PeerLost (7).
@@ -124,6 +126,42 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
     )
 
 
+def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe:
+    """`recipe` as it goes on from `source`: the network's shape and the tokenizer are the source's; objectives, windows,
+    optimiser, schedule and dropout are the recipe's. A family whose loss lives in its own room keeps its settings, but
+    for the width. Errors: another family, or windows longer than the source's positions → UsageError."""
+    if source is None:
+        return recipe
+    theirs, mine = source.recipe.family, recipe.family
+    if theirs.name != mine.name:
+        raise UsageError(
+            f"recipe {recipe.name} trains {mine.name}, the model to go on from is {theirs.name}",
+            file=source.path,
+            remedy=f"choose a recipe of {theirs.name}",
+        )
+    shape: Any = theirs
+    if family(mine.name).stepper is not None:
+        shape = override(mine, {"width": getattr(theirs, "width", None)})
+    else:
+        rates = {name: getattr(mine, name) for name in ("dropout", "attention_dropout") if hasattr(mine, name)}
+        shape = override(theirs, rates)
+        watch.say(f"the network is the source's: {_sizes(shape)}, {source.tokenizer.size:,} pieces")
+    made = replace(recipe, family=shape, tokenizer=source.recipe.tokenizer)
+    longest = max((w.length for w in (made.windows, *(phase.windows for phase in made.phases)) if w is not None), default=0)
+    limit = getattr(shape, "positions", None)
+    if limit is not None and longest > limit:
+        raise UsageError(
+            f"windows of {longest} tokens for a source of {limit} positions",
+            place="windows.length",
+            remedy=f"set windows.length to {limit} or less, in every phase",
+        )
+    return made
+
+
+def _sizes(shape: Any) -> str:
+    return f"{shape.name} {shape.layers} × {shape.width}" if hasattr(shape, "layers") else str(shape.name)
+
+
 # ── preparing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -163,7 +201,7 @@ def _job(
 ) -> Iterator[Job]:
     """The run's ingredients (what can be refused is refused before the corpus is encoded), with the processes that
     share its updates, for as long as it lasts."""
-    recipe, vectors = settled(recipe, vectors)
+    recipe, vectors = settled(continued(recipe, source, watch), vectors)
     if source is not None and vectors is not None:
         raise UsageError(
             "a run that goes on from a folder has its embeddings from there",

@@ -33,3 +33,6 @@ class TokenizerConfig:
     unseen: Literal["character", "word"] = "character"
     """What becomes "[UNK]" in WordPiece: the unseen character only, or the whole word around it and every word longer
     than 100 characters (google-research/bert)."""
+    folding: Literal["character", "bert"] = "character"
+    """How text is folded and cut into words: character by character ("character"), or to the letter as BERT's released
+    code and transformers do it ("bert"), for vocabularies that come from there."""
