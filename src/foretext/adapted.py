@@ -169,7 +169,7 @@ def load_adapted(path: str | Path) -> Adapted:
     try:
         task = msgspec.convert(read_json(folder / "task.json"), ClassifyTask)
         settled = msgspec.convert(read_json(folder / "strategy.json"), Settled)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UsageError, ValueError, OverflowError) as error:
         raise ArtefactError(f"not an adapted folder: {error}", file=folder) from error
     names = sorted(p.name for p in (folder / "sources").iterdir()) if (folder / "sources").is_dir() else []
     if not names:
