@@ -14,7 +14,7 @@ LEVELS = {
     3: ("heads", "objectives", "tasks"),
     4: ("training",),
     5: (
-        "recipe", "bundle", "inference", "steppers", "budget", "pretraining",
+        "recipe", "bundle", "inference", "steppers", "budget", "preflight", "pretraining",
         "adapted", "prediction", "strategies", "features", "transferring",
     ),
     6: ("evaluation", "interop"),

@@ -16,8 +16,9 @@ from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, mac
 from foretext.config import differences
 from foretext.errors import ArtefactError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, work_folder, write_json
+from foretext.preflight import require_pretraining
 from foretext.recipe import Recipe, from_json, to_json
-from foretext.steppers import Job, arrays_of, make, settled_precision
+from foretext.steppers import Job, arrays_of, device_of, make, settled_precision
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
 from foretext.text.tokenizers import load_tokenizer, train_tokenizer
 from foretext.training.config import Limits
@@ -53,8 +54,8 @@ def pretrain(
 
     `source`: go on from its weights and vocabulary. `limits` replace the recipe's. `resume` continues an unfinished
     run, to the bit, and is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings
-    or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); stopped by a signal →
-    Preempted (75); a non-finite loss → DivergedError (6).
+    or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); too little memory →
+    ResourceError (5) before the first step; stopped by a signal → Preempted (75); a non-finite loss → DivergedError (6).
     """
     out, watch = Path(out), watch or SilentWatch()
     if limits is not None:
@@ -64,9 +65,18 @@ def pretrain(
             return load_pretrained(out)
         work = work_folder(out, resume=resume)
         store = prepare(recipe, corpus, source, setting, watch)
-        job = Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads)
+        job = _job(recipe, store, source, setting)
         stepper, plan = _planned(job, corpus, work, watch)
         return _train(job, stepper, plan, out, work, watch)
+
+
+def _job(recipe: Recipe, store: TokenStore, source: Pretrained | None, setting: Setting) -> Job:
+    """The run's ingredients; ResourceError (exit 5) here when they will not fit into memory."""
+    job = Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads)
+    on_cpu = not recipe.objectives or device_of(setting.device) == "cpu"
+    bf16 = bool(recipe.objectives) and settled_precision(job) == "bf16"
+    require_pretraining(recipe, store, bf16=bf16, on_cpu=on_cpu)
+    return job
 
 
 def _train(job: Job, stepper: Stepper, plan: JSON, out: Path, work: Path, watch: Watch) -> Pretrained:
@@ -190,7 +200,7 @@ def dry_run(
     watch = watch or SilentWatch()
     recipe = recipe if limits is None else replace(recipe, limits=limits)
     store = prepare(recipe, corpus, source, setting, watch)
-    return forecast(Job(recipe=recipe, store=store, source=source, device=setting.device, threads=setting.threads), watch)
+    return forecast(_job(recipe, store, source, setting), watch)
 
 
 def preview(recipe: Recipe, corpus: Corpus, *, setting: Setting = Setting(), watch: Watch | None = None) -> TokenStore:

@@ -17,6 +17,7 @@ from foretext.adapted import Adapted, load_adapted, moved
 from foretext.bundle import SOURCE, Pretrained, machine
 from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint, is_sealed, locked, read_json, work_folder, write_json
+from foretext.preflight import require_transfer
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -82,6 +83,7 @@ def _transfer(
 ) -> Adapted:
     started = time.monotonic()
     task, data = read_data(task_config, train, dev, seed, watch)
+    require_transfer(sources, strategy, on_cpu=device == "cpu")
     bench = Bench(sources, task, data, strategy, watch, device)
     _check_plan(work / "run.json", bench, seeds, seed)
     done = [run_seed(bench, seed + i, work, watch) for i in range(seeds)]
