@@ -56,9 +56,13 @@ def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | N
 
 
 def _laid_over(old: Any, value: Any, hint: Any, file: str | Path | None, where: str) -> Any:
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(old) and not isinstance(old, type):
+    record = dataclasses.is_dataclass(old) and not isinstance(old, type)
+    records = isinstance(old, Mapping) and old and all(map(dataclasses.is_dataclass, old.values()))
+    if (record or records) and not isinstance(value, Mapping):
+        raise UsageError(f"expected a table, found {shown(value)}", file=file, place=where, remedy=f"write [{where}]")
+    if record:
         return override(old, value, file=file, place=where)
-    if isinstance(value, Mapping) and isinstance(old, Mapping) and old and all(map(dataclasses.is_dataclass, old.values())):
+    if records:
         merged = dict(old)
         for key, inner in value.items():
             if key not in old:
@@ -69,6 +73,8 @@ def _laid_over(old: Any, value: Any, hint: Any, file: str | Path | None, where: 
         return strict(value, hint)
     except (msgspec.ValidationError, OverflowError) as error:
         raise UsageError(f"{error} (found {shown(value)})", file=file, place=where) from error
+    except TypeError as error:  # nothing that a file could write has the type that stands here
+        raise UsageError(f"nothing can be set here, found {shown(value)}", file=file, place=where) from error
     except UsageError as error:  # a record's own rules
         raise UsageError(error.rule, file=file, place=where, remedy=error.remedy) from error
 

@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
 from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences
-from foretext.errors import ArtefactError
+from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, work_folder, write_json
 from foretext.preflight import require_pretraining
 from foretext.recipe import Recipe, from_json, to_json
@@ -154,7 +155,7 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     source = job.source.key if job.source else ""
     mine = {"corpus": corpus.key, "recipe_key": _lasting_key(recipe), "store": job.store.key, "source": source}
     if file.exists():
-        plan = read_json(file)
+        plan = read_plan(file)
         _refuse_other(plan, mine, recipe, file)
         job = replace(job, precision=plan["precision"])
         fresh = not any((work / "checkpoints").glob("step-*"))
@@ -166,6 +167,32 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     plan.update(machine=machine(), limits=msgspec.to_builtins(limits))
     write_json(file, plan)
     return stepper, plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What run.json must hold."""
+
+    corpus: str
+    recipe_key: str
+    store: str
+    source: str
+    recipe: dict[str, Any]
+    steps: int
+    precision: Literal["fp32", "bf16"] | None
+    limits: Limits
+
+
+def read_plan(file: Path) -> JSON:
+    """What an unfinished run wrote down before its first step; ArtefactError when it is damaged."""
+    plan = read_json(file)
+    try:
+        steps = msgspec.convert(plan, _Plan).steps
+        if steps < 1:
+            raise UsageError(f"expected at least one step, found {steps}")
+    except (msgspec.ValidationError, UsageError, OverflowError) as error:
+        raise ArtefactError(f"not a run's plan: {error}", file=file, remedy="remove the folder and start again") from error
+    return plan
 
 
 def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path) -> None:

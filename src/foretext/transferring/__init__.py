@@ -127,7 +127,10 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
         "seed": seed,
     }
     if file.exists():
-        changed = [name for name, value in plan.items() if fingerprint(read_json(file).get(name)) != fingerprint(value)]
+        before = read_json(file)
+        if not isinstance(before, dict):
+            raise ArtefactError(f"not a run's plan: {type(before).__name__}", file=file, remedy="remove the folder and start again")
+        changed = [name for name, value in plan.items() if fingerprint(before.get(name)) != fingerprint(value)]
         if changed:
             raise ArtefactError(
                 f"the unfinished run was begun with other settings: {', '.join(changed)}",
