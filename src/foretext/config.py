@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from foretext import pickles
 from foretext.errors import UsageError, nearest
 
 RecordT = TypeVar("RecordT")
@@ -21,6 +22,7 @@ RecordT = TypeVar("RecordT")
 
 def read_toml(file: Path) -> dict[str, Any]:
     """A TOML file as a dict; a missing file or bad syntax (duplicates too) is a UsageError naming the line."""
+    pickles.refuse_file(Path(file))
     try:
         return tomllib.loads(Path(file).read_bytes().decode("utf-8"))
     except FileNotFoundError as error:

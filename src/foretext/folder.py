@@ -267,7 +267,8 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes."""
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+    # `np.ascontiguousarray` would do, but it makes a row of one out of a scalar.
+    save_file({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, file)
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,7 @@
 foretext has no loader for them at all; this only turns "some parser failed on it" into a message that says what to do.
 """
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from foretext.errors import ArtefactError
 
@@ -27,3 +27,13 @@ def refuse(file: str, head: bytes) -> None:
             file=file,
             remedy="save tensors as .safetensors, and texts as .txt, .jsonl or .csv",
         )
+
+
+def refuse_file(file: Path) -> None:
+    """The same for a file on disk; one that cannot be read is left to whoever reads it."""
+    try:
+        with open(file, "rb") as stream:
+            head = stream.read(HEAD)
+    except OSError:
+        return
+    refuse(str(file), head)
