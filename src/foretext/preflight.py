@@ -9,23 +9,29 @@ from foretext.errors import ResourceError, UsageError
 from foretext.models.catalog import family
 from foretext.recipe import Recipe
 from foretext.training.config import OptimizerConfig
-from foretext.training.memory import Need, available, encoding_need, training_need
+from foretext.training.memory import Need, available, encoding_need, gigabytes, training_need
 
 if TYPE_CHECKING:
     from foretext.strategies import StrategyConfig
     from foretext.text.store import TokenStore
 
 
-def pretraining_need(recipe: Recipe, store: "TokenStore", *, bf16: bool = False) -> Need:
-    """Bytes of pretraining `recipe` on `store`; the network is counted without being made."""
+def pretraining_need(
+    recipe: Recipe, store: "TokenStore", *, bf16: bool = False, known: dict[Any, Any] | None = None
+) -> Need:
+    """Bytes of pretraining `recipe` on `store`; the network is counted without being made. `known`: networks that were
+    counted before, by the family's settings."""
     config: Any = recipe.family
     if family(config.name).stepper is not None:  # two tables, and a checkpoint's copy of them
         rows = int((store.counts >= getattr(config, "min_count", 1)).sum())
         return Need(weights=8 * rows * config.width, copies=8 * rows * config.width)
     import torch
 
-    with torch.device("meta"):
-        model = build_model(recipe, store.tokenizer.size)
+    known = {} if known is None else known
+    if config not in known:
+        with torch.device("meta"):
+            known[config] = build_model(recipe, store.tokenizer.size)
+    model = known[config]
     length = max((phase.windows or recipe.windows).length for phase in recipe.phases if phase.windows or recipe.windows)  # type: ignore[union-attr]
     rows = min(recipe.batch.micro or recipe.batch.rows, recipe.batch.rows)
     return training_need(model, recipe.optimizer, rows=rows, length=length, bf16=bf16)
@@ -36,11 +42,12 @@ def require_pretraining(recipe: Recipe, store: "TokenStore", *, bf16: bool = Fal
     room, why = available()
     if room is None:
         return
-    need = _on(pretraining_need(recipe, store, bf16=bf16), on_cpu)
+    known: dict[Any, Any] = {}
+    need = _on(pretraining_need(recipe, store, bf16=bf16, known=known), on_cpu)
     if need.total <= room:
         return
     for said, smaller in _smaller(recipe):
-        if _on(pretraining_need(smaller, store, bf16=bf16), on_cpu).total <= room:
+        if _on(pretraining_need(smaller, store, bf16=bf16, known=known), on_cpu).total <= room:
             raise _refusal(need, room, why, f"for example {said} would fit")
     raise _refusal(need, room, why, "choose a smaller recipe, or a smaller tokenizer.size")
 
@@ -124,4 +131,4 @@ def _on(need: Need, on_cpu: bool) -> Need:
 
 
 def _refusal(need: Need, room: int, why: str, remedy: str) -> ResourceError:
-    return ResourceError(f"this run needs about {need}, and there are {room / 1e9:,.2f} GB {why}", remedy=remedy)
+    return ResourceError(f"this run needs about {need}, and there are {gigabytes(room)} {why}", remedy=remedy)

@@ -27,16 +27,16 @@ def main() -> None:
     parser.add_argument("--keep", default=".", help="folder for what is found")
     chosen = parser.parse_args()
     target = TARGETS[chosen.target]
-    with tempfile.TemporaryDirectory() as corpus:
+    with tempfile.TemporaryDirectory() as corpus, tempfile.NamedTemporaryFile("w", suffix=".dict") as words:
         for number, seed in enumerate(target.seeds()):
             target.call(seed)
             (Path(corpus) / f"seed-{number}").write_bytes(seed)
-        words = Path(corpus) / "words.dict"
-        words.write_text("".join(f'"{"".join(f"{chr(92)}x{byte:02x}" for byte in word[:64])}"\n' for word in target.words))
+        words.write("".join(f'"{"".join(f"{chr(92)}x{byte:02x}" for byte in word[:64])}"\n' for word in target.words))
+        words.flush()
         options = [
             f"-runs={chosen.runs}", f"-timeout={chosen.timeout}", f"-rss_limit_mb={chosen.memory}", f"-seed={chosen.seed}",
             "-max_len=4096", f"-artifact_prefix={chosen.keep}/", "-verbosity=0", "-print_final_stats=1",
-            *([f"-dict={words}"] if target.words else []),
+            *([f"-dict={words.name}"] if target.words else []),
         ]  # fmt: skip
         atheris.Setup([sys.argv[0], *options, corpus], lambda data: check(target, data))
         atheris.Fuzz()

@@ -373,7 +373,10 @@ def check(target: Target, data: bytes) -> None:
     try:
         target.call(data)
     except ForetextError as error:
-        assert error.message and "\n" not in error.message and "Traceback" not in error.message, error.message
+        message = error.message
+    else:
+        return
+    assert message and "\n" not in message and "Traceback" not in message, message
 
 
 __all__ = ["TARGETS", "Target", "check"]

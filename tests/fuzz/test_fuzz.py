@@ -16,13 +16,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from fuzz.finds import FINDS
-from fuzz.targets import TARGETS, Target, check
 from hypothesis import HealthCheck, settings
 from hypothesis import given as given_inputs
 from hypothesis import strategies as st
 
 from foretext.errors import ForetextError
+from fuzz.finds import FINDS
+from fuzz.targets import TARGETS, Target, check
 
 INPUTS = int(os.environ.get("FORETEXT_FUZZ_INPUTS", "300"))
 SECOND = 1.0
@@ -169,7 +169,7 @@ def test_the_harness_finds(tmp_path: Any) -> None:
     """A parser that fails, one that hangs, and one that says several lines are all told."""
 
     def broken(data: bytes) -> None:
-        {}[data]  # noqa: B018
+        {}[data]
 
     def slow(data: bytes) -> None:
         until = time.process_time() + 5

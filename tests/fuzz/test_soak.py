@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fuzz.targets import TARGETS
 
 RUNS = int(os.environ.get("FORETEXT_FUZZ_RUNS", "1000000"))

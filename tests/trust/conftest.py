@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stage_two import labelled, pretrained
 
 from foretext import api
 from foretext.adapted import Adapted
 from foretext.bundle import Pretrained, build_model
 from foretext.recipes import find
+from stage_two import labelled, pretrained
 
 POSITIONS = 16
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from trust.command import refused
 
 from foretext.errors import ExitCode
+from trust.command import refused
 
 USAGE = ExitCode.USAGE
 Capture = pytest.CaptureFixture[str]

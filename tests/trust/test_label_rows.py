@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stage_two import labelled
-from trust.command import done, refused
 
 from foretext import load
 from foretext.adapted import Adapted
@@ -14,6 +12,8 @@ from foretext.data.batches import to_torch
 from foretext.errors import ExitCode
 from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape
 from foretext.types import Batch, Origin, Target, TokenBatch, TokenVectors
+from stage_two import labelled
+from trust.command import done, refused
 
 DATA = ExitCode.DATA
 Capture = pytest.CaptureFixture[str]

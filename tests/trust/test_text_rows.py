@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from trust.command import done, refused
-from trust.conftest import POSITIONS
 
 from foretext.bundle import load_pretrained
 from foretext.errors import ExitCode
 from foretext.text.corpus import open_corpus
+from trust.command import done, refused
+from trust.conftest import POSITIONS
 
 DATA = ExitCode.DATA
 Capture = pytest.CaptureFixture[str]

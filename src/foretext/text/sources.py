@@ -39,7 +39,7 @@ _BZIP2 = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
 _SUFFIXES: dict[str, Compression] = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 RATIO = 1_000
 """Most bytes that one compressed byte may become: text reaches 20, and many copies of a line 300."""
-FREE = 1 << 26
+FREE = 1 << 25
 """Bytes that come out before the ratio is looked at."""
 XZ_MEMORY = 1 << 28
 """Bytes that an xz stream may ask its reader for; `xz -9` asks for 65 MiB, a forged header for 4 GiB."""

@@ -33,11 +33,16 @@ class Need:
         return self.weights + self.gradients + self.optimizer + max(self.activations, self.copies)
 
     def __str__(self) -> str:
-        """For messages: the sum and its parts, in GB."""
+        """For messages: the sum and its parts."""
         parts = {"weights": self.weights, "gradients": self.gradients, "optimizer": self.optimizer}
         parts["activations" if self.activations >= self.copies else "a checkpoint's copy"] = max(self.activations, self.copies)
-        told = ", ".join(f"{name} {size / 1e9:,.2f}" for name, size in parts.items() if size)
-        return f"{self.total / 1e9:,.2f} GB ({told})"
+        told = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items() if size)
+        return f"{gigabytes(self.total)} ({told})"
+
+
+def gigabytes(size: int) -> str:
+    """Bytes for messages, in GB, or in MB below a tenth of one."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
 
 
 def training_need(model: Any, optimizer: OptimizerConfig, *, rows: int, length: int, bf16: bool = False) -> Need:
@@ -100,7 +105,7 @@ def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[int, str]]:
             if most is not None and now is not None and most < 1 << 60:  # version 1 writes "no limit" as a huge number
                 stat = _fields(where / "memory.stat")
                 # Pages of files that were read count as used, and go when memory is asked for.
-                yield max(0, most - now + stat.get("inactive_file", 0)), f"left of the control group's {most / 1e9:,.2f} GB"
+                yield max(0, most - now + stat.get("inactive_file", 0)), f"left of the control group's {gigabytes(most)}"
             if where == root:
                 break
 
@@ -110,7 +115,7 @@ def _limits(proc: Path) -> Iterator[tuple[int, str]]:
     held = _lines(proc / "self" / "statm")
     if soft != resource.RLIM_INFINITY and held:
         used = int(held[0].split()[0]) * resource.getpagesize()
-        yield max(0, soft - used), f"left of the limit of {soft / 1e9:,.2f} GB on addresses (ulimit -v)"
+        yield max(0, soft - used), f"left of the limit of {gigabytes(soft)} on addresses (ulimit -v)"
 
 
 def _lines(file: Path) -> list[str]:
