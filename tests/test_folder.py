@@ -267,3 +267,12 @@ def test_json_and_fingerprint(tmp_path: Path) -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert not is_sealed(tmp_path)
+
+
+def test_arrays_keep_their_shape_scalars_and_strided_views_too(tmp_path: Path) -> None:
+    """A classifier's mix has a scalar; it once came back as a row of one, and `predict` refused its own folder."""
+    given = {"scalar": np.array(1.5), "columns": np.arange(12.0).reshape(3, 4)[:, ::2], "none": np.zeros((0, 3))}
+    write_arrays(tmp_path / "a.safetensors", given)
+    found = read_arrays(tmp_path / "a.safetensors")
+    assert {name: array.shape for name, array in found.items()} == {"scalar": (), "columns": (3, 2), "none": (0, 3)}
+    assert all(np.array_equal(found[name], given[name]) for name in given)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from foretext.adapted import Adapted, load_adapted
 from foretext.bundle import ADAPTED, PRETRAINED, Pretrained, load_pretrained
-from foretext.config import override, read_toml
+from foretext.config import override, read_toml, shown
 from foretext.errors import ArtefactError, UsageError
 from foretext.extending import MIN_COUNT, MOST, Extension, read_words
 from foretext.extending import extend as _extend
@@ -179,6 +179,8 @@ def settle_transfer(
     for name in values:
         if name not in ("strategy", "task"):
             raise UsageError(f"unknown table {name!r}", file=file, remedy="use [strategy] and [task]")
+        if not isinstance(values[name], Mapping):
+            raise UsageError(f"expected a table, found {shown(values[name])}", file=file, place=name, remedy=f"write [{name}]")
     strategy = override(StrategyConfig(), {"how": how, **values.get("strategy", {})}, file=file, place="strategy")
     named = {n: v for n, v in (("text", text), ("label", label)) if v is not None}
     task = override(ClassifyConfig(), {**values.get("task", {}), **named}, file=file, place="task")

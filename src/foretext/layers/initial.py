@@ -29,6 +29,8 @@ def to_be_loaded() -> Iterator[None]:
 
 def truncated_normal_(parameter: Tensor, sd: float, seed: int, name: str) -> None:
     """Fill from N(0, sd²) cut off at ±2 sd, in place. As in TensorFlow, what remains has a deviation of 0.88 sd."""
+    if parameter.is_meta:
+        return  # a network that is only counted
     generator = torch.Generator(device=parameter.device).manual_seed(draws.number(seed, f"initial {name}"))
     with torch.no_grad():
         nn.init.trunc_normal_(parameter, 0.0, sd, -2.0 * sd, 2.0 * sd, generator=generator)

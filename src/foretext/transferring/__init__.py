@@ -19,6 +19,7 @@ from foretext.bundle import SOURCE, Pretrained, machine
 from foretext.errors import ArtefactError, UsageError
 from foretext.features import Remember
 from foretext.folder import fingerprint, is_finished, locked, read_record, work_folder, write_record
+from foretext.preflight import require_transfer
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -91,6 +92,7 @@ def _transfer(
 ) -> Adapted:
     started = time.monotonic()
     task, data = read_data(task_config, train, dev, seed, watch)
+    require_transfer(sources, strategy, on_cpu=device == "cpu")
     bench = Bench(sources, task, data, strategy, watch, device, remember)
     _check_plan(work / "run.json", bench, seeds, seed)
     done = [run_seed(bench, seed + i, work, watch) for i in range(seeds)]
@@ -134,8 +136,10 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
         "seed": seed,
     }
     if file.exists():
-        begun = read_record(file)
-        changed = [name for name, value in plan.items() if fingerprint(begun.get(name)) != fingerprint(value)]
+        before = read_record(file)
+        if not isinstance(before, dict):
+            raise ArtefactError(f"not a run's plan: {type(before).__name__}", file=file, remedy="remove the folder and start again")
+        changed = [name for name, value in plan.items() if fingerprint(before.get(name)) != fingerprint(value)]
         if changed:
             raise ArtefactError(
                 f"the unfinished run was begun with other settings: {', '.join(changed)}",

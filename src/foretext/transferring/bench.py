@@ -27,6 +27,7 @@ from foretext.folder import fingerprint
 from foretext.heads.classify import ClassifyHead
 from foretext.metrics import scores
 from foretext.prediction import HEAD, log_probabilities
+from foretext.preflight import require_features
 from foretext.strategies import Offer, StrategyConfig, settle
 from foretext.tasks.classify import ClassifyTask
 from foretext.text.store import default_cache
@@ -126,6 +127,7 @@ class Bench:
     def _remember(self, name: str, encoder: Any, watch: Watch) -> Remembered:
         view, shape = self.texts[name], self.shapes[name]
         size = forecast_bytes(view, shape, self.head)
+        require_features(size)
         watch.say(f"features of {name}: {len(view.lengths):,} windows, {size / 1e6:,.1f} MB")
         most, bf16 = self.strategy.micro_tokens, self._bf16
         if self.remember or self.strategy.cache:
