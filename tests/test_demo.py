@@ -80,7 +80,7 @@ def test_real_weights_are_two_rungs_more(tmp_path: Path) -> None:
         assert {origin.path for origin in config.origins.values()} == {str(tmp_path)}
         assert (config.origins[MADE].recipe, config.origins[FURTHER].recipe) == ("", "bert-continue")
     assert quick.how == {MADE: ("features",), FURTHER: ("features",)}
-    assert full.how[MADE] == full.how[FURTHER] == ("features", "finetune")
+    assert full.how[MADE] == full.how[FURTHER] == ("features",)  # fine-tuning them takes a CPU an hour
     assert (quick.origins[FURTHER].minutes or 9) < quick.minutes
     without = grid(files)
     assert (without.sources, without.rungs) == ({}, quick.rungs[:-2])
