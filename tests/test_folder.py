@@ -25,7 +25,7 @@ from foretext.folder import (
     write_json,
 )
 
-ARRAYS = {"b.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array([1, 2], dtype=np.int64)}
+ARRAYS = {"b.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array([1, 2], dtype=np.int64), "one": np.array(3.0, dtype=np.float32)}
 
 
 def write(path: Path, *, value: int = 1, replace: bool = False) -> None:
@@ -41,7 +41,9 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (sealed.kind, sealed.key, sealed.meta) == ("test", "k", {"value": 1})
     assert sorted(sealed.files) == ["sub/note.txt", "w.safetensors"]
     arrays = read_arrays(tmp_path / "x" / "w.safetensors")
-    assert all(np.array_equal(arrays[n], a + 1) and arrays[n].dtype == a.dtype for n, a in ARRAYS.items())
+    for name, array in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert np.array_equal(arrays[name], array + 1)
     assert os.listdir(tmp_path) == ["x"]
 
 
@@ -265,3 +267,12 @@ def test_json_and_fingerprint(tmp_path: Path) -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert not is_sealed(tmp_path)
+
+
+def test_arrays_keep_their_shape_scalars_and_strided_views_too(tmp_path: Path) -> None:
+    """A classifier's mix has a scalar; it once came back as a row of one, and `predict` refused its own folder."""
+    given = {"scalar": np.array(1.5), "columns": np.arange(12.0).reshape(3, 4)[:, ::2], "none": np.zeros((0, 3))}
+    write_arrays(tmp_path / "a.safetensors", given)
+    found = read_arrays(tmp_path / "a.safetensors")
+    assert {name: array.shape for name, array in found.items()} == {"scalar": (), "columns": (3, 2), "none": (0, 3)}
+    assert all(np.array_equal(found[name], given[name]) for name in given)

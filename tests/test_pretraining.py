@@ -117,8 +117,32 @@ def test_going_on_from_a_folder_starts_with_its_weights_and_vocabulary(tmp_path:
     assert second.provenance.source == first.key
     assert same(first.arrays, second.arrays)
     wider = small(family={"layers": 2, "width": 32, "heads": 2, "inner": 32, "positions": 32})
-    with pytest.raises(ArtefactError, match="do not fit"):
-        pretrain(wider, corpus(), tmp_path / "c", source=first, limits=Limits(steps=1), setting=ONE)
+    third = pretrain(wider, corpus(), tmp_path / "c", source=first, limits=Limits(steps=1, evaluations=1), setting=ONE)
+    assert third.recipe.family == replace(first.recipe.family, dropout=wider.family.dropout, attention_dropout=wider.family.attention_dropout)
+    longer = small(windows={"length": 64})
+    with pytest.raises(UsageError, match="windows of 64 tokens for a source of 32 positions"):
+        pretrain(longer, corpus(), tmp_path / "d", source=first, limits=Limits(steps=1), setting=ONE)
+    with pytest.raises(UsageError, match="trains word2vec, the model to go on from is bert"):
+        pretrain(find("word2vec"), corpus(), tmp_path / "e", source=first, limits=Limits(steps=1), setting=ONE)
+
+
+def test_a_head_that_the_source_lacks_starts_at_the_unigram_frequencies(tmp_path: Path) -> None:
+    """Its first loss is then the unigram entropy (the encoder's vectors are small), not log V."""
+    first = pretrain(small(), corpus(), tmp_path / "a", limits=Limits(steps=1, evaluations=1), setting=ONE)
+    bare = replace(first, recipe=replace(first.recipe, objectives={}), arrays={n: a for n, a in first.arrays.items() if n.startswith("enc")})
+    said: list[str] = []
+
+    class Listening(SilentWatch):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    still = small(optimizer={"rate": 1e-30, "decay": 0.0})
+    still = replace(still, initial_bias="unigram")
+    made = pretrain(still, corpus(), tmp_path / "b", source=bare, limits=Limits(steps=1, evaluations=1), setting=ONE, watch=Listening())
+    bias = made.arrays["heads.masked.bias"]
+    assert np.isclose(np.exp(bias).sum(), 1.0, atol=1e-5)
+    assert bias.max() - bias.min() > 1
+    assert any("the network is the source's: bert" in line for line in said)
 
 
 def test_minutes_become_a_fixed_number_of_steps_that_fit(tmp_path: Path) -> None:

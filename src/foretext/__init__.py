@@ -1,6 +1,6 @@
 """foretext: raw text to pretrained language models, and those to working classifiers.
 
-The words of the command line are the words here: `pretrain`, `transfer`, `load`; a loaded `Pretrained` encodes, a
+The words of the command line are the words here: `pretrain`, `extend`, `transfer`, `load`; a loaded `Pretrained` encodes, a
 loaded `Adapted` predicts. Everything heavy is imported at the first use.
 """
 
@@ -11,12 +11,13 @@ from foretext.errors import ExitCode, ForetextError
 
 if TYPE_CHECKING:
     from foretext.adapted import Adapted
-    from foretext.api import load, pretrain, transfer
+    from foretext.api import extend, load, pretrain, transfer
     from foretext.bundle import Pretrained
 
-__all__ = ["Adapted", "ExitCode", "ForetextError", "Pretrained", "load", "pretrain", "transfer"]
+__all__ = ["Adapted", "ExitCode", "ForetextError", "Pretrained", "extend", "load", "pretrain", "transfer"]
 
 _WHERE = {
+    "extend": "foretext.api",
     "load": "foretext.api",
     "pretrain": "foretext.api",
     "transfer": "foretext.api",

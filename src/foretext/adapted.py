@@ -25,6 +25,7 @@ from foretext.tasks.classify import ClassifyTask
 from foretext.types import JSON, Arrays, Encoder, Floats
 
 if TYPE_CHECKING:
+    from foretext.data.render import Tally
     from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape
     from foretext.prediction import Reader
     from foretext.training.model import Model
@@ -74,6 +75,9 @@ class Adapted:
         from foretext.prediction import log_probabilities
 
         views = {name: reader.prepare(texts) for name, reader in self.readers.items()}
+        for name, view in views.items():
+            if view.tally is not None:
+                self.tallies[name] = self.tallies[name] + view.tally if name in self.tallies else view.tally
         # in the arithmetic it was trained in
         bf16 = self.settled.config.precision == "bf16"
         each = [
@@ -90,6 +94,11 @@ class Adapted:
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def tallies(self) -> "dict[str, Tally]":
+        """What each source's limit did to all the texts answered so far."""
+        return {}
 
     @cached_property
     def readers(self) -> "dict[str, Reader]":
@@ -169,7 +178,7 @@ def load_adapted(path: str | Path) -> Adapted:
     try:
         task = msgspec.convert(read_json(folder / "task.json"), ClassifyTask)
         settled = msgspec.convert(read_json(folder / "strategy.json"), Settled)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UsageError, ValueError, OverflowError) as error:
         raise ArtefactError(f"not an adapted folder: {error}", file=folder) from error
     names = sorted(p.name for p in (folder / "sources").iterdir()) if (folder / "sources").is_dir() else []
     if not names:

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from foretext.adapted import Adapted, load_adapted
 from foretext.bundle import ADAPTED, PRETRAINED, Pretrained, load_pretrained
-from foretext.config import override, read_toml
+from foretext.config import override, read_toml, shown
 from foretext.errors import ArtefactError, UsageError
+from foretext.extending import MIN_COUNT, MOST, Extension, read_words
+from foretext.extending import extend as _extend
 from foretext.folder import open_sealed
 from foretext.pretraining import Setting
 from foretext.pretraining import pretrain as _pretrain
@@ -70,6 +72,31 @@ def pretrain(
     return _pretrain(
         settled, text, Path(out), source=before, vectors=vectors, setting=setting, watch=watch, resume=resume
     )
+
+
+def extend(
+    pretrained: str | Path | Pretrained,
+    corpus: Sources | Corpus,
+    out: str | Path,
+    *,
+    words: str | Path | Sequence[str] | None = None,
+    most: int | None = None,
+    min_count: int | None = None,
+    reading: CorpusConfig = CorpusConfig(),
+) -> Extension:
+    """Add words to a pretrained vocabulary, started from the pieces they had, and save the folder `out`; what changed,
+    with `.pretrained` to go on from. `words`: a file with one a line, or a list; without it at most `most` (1000) of
+    the corpus's words seen `min_count` (5) times. See `extending.extend`."""
+    if Path(out).exists():
+        raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
+    if words is not None and (most is not None or min_count is not None):
+        raise UsageError("the words are given, so nothing is counted out", remedy="give words, or most and min_count")
+    source = load_pretrained(pretrained) if isinstance(pretrained, str | Path) else pretrained
+    listed = read_words(words) if isinstance(words, str | Path) else words
+    text: Corpus = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
+    given = {"most": MOST if most is None else most, "min_count": MIN_COUNT if min_count is None else min_count}
+    found = _extend(source, text, words=listed, **given)
+    return dataclasses.replace(found, pretrained=found.pretrained.save(Path(out)))
 
 
 def transfer(
@@ -152,6 +179,8 @@ def settle_transfer(
     for name in values:
         if name not in ("strategy", "task"):
             raise UsageError(f"unknown table {name!r}", file=file, remedy="use [strategy] and [task]")
+        if not isinstance(values[name], Mapping):
+            raise UsageError(f"expected a table, found {shown(values[name])}", file=file, place=name, remedy=f"write [{name}]")
     strategy = override(StrategyConfig(), {"how": how, **values.get("strategy", {})}, file=file, place="strategy")
     named = {n: v for n, v in (("text", text), ("label", label)) if v is not None}
     task = override(ClassifyConfig(), {**values.get("task", {}), **named}, file=file, place="task")
@@ -175,4 +204,4 @@ def _list(corpus: Sources) -> list[str | Path]:
     return [corpus] if isinstance(corpus, str | Path) else list(corpus)
 
 
-__all__ = ["load", "pretrain", "settle", "settle_transfer", "strings_corpus", "transfer"]
+__all__ = ["extend", "load", "pretrain", "settle", "settle_transfer", "strings_corpus", "transfer"]

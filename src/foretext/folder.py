@@ -255,14 +255,16 @@ def _lock(file: Path, path: Path, *, wait: bool) -> int:
         os.close(handle)
 
 
-def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes. A full disk is a
-    ResourceError."""
+def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays as safetensors, names sorted, so equal arrays give equal bytes. `metadata`: what other
+    programs ask of the header. A full disk is a ResourceError."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    # asarray, not ascontiguousarray: that would make a lone number (a scalar mix's gamma) an array of one.
+    whole = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     try:
-        save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, file)
+        save_file(whole, file, metadata=dict(metadata) if metadata else None)
     except SafetensorError as error:  # how it reports what the system refused
         raise ResourceError(f"cannot write: {error}", file=file, remedy="free some disk space") from error
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from foretext.config import ranges
 from foretext.data.hashing import uniforms
 from foretext.data.plan import offsets
 from foretext.errors import UsageError, unknown
@@ -57,6 +58,7 @@ class MaskedConfig:
     head: ClassVar[str] = "foretext.heads.vocabulary:masked_head"
 
     def __post_init__(self) -> None:
+        ranges(self, least={"weight": 0.0})
         if not 0.0 < self.rate < 1.0:
             raise UsageError(f"masked.rate: expected a share between 0 and 1, found {self.rate}")
         if min(self.mask, self.random) < 0.0 or self.mask + self.random > 1.0 + 1e-9:
@@ -76,6 +78,9 @@ class NextSentenceConfig:
     weight: float = 1.0
     """Share in the loss."""
     head: ClassVar[str] = "foretext.heads.sequence:next_sentence_head"
+
+    def __post_init__(self) -> None:
+        ranges(self, least={"weight": 0.0})
 
 
 class Masked:

@@ -42,12 +42,12 @@ class Reader:
         if not len(long):
             return whole
         rows = long.tolist()
-        where = None if places is None else [places[i] for i in rows]
-        return replaced(whole, long, self.render([texts[i] for i in rows], where))
+        where = _numbered(texts) if places is None else places
+        return replaced(whole, long, self.render([texts[i] for i in rows], [where[i] for i in rows]))
 
     def render(self, texts: Sequence[str], places: Sequence[Place] | None = None) -> Prepared:
         """`prepare` by way of Examples, as every other task goes."""
-        where = places or [Place(file="text", line=number + 1) for number in range(len(texts))]
+        where = places or _numbered(texts)
         examples = [
             Example(options=(((Text(string=text),),),), place=place) for text, place in zip(texts, where, strict=True)
         ]
@@ -82,6 +82,10 @@ class Reader:
             pad=self._pad,
             tally=Tally(tokens=tokens, beyond=0, cut=0, examples=count, long=0),
         )
+
+
+def _numbered(texts: Sequence[str]) -> list[Place]:
+    return [Place(file="text", line=number) for number in range(1, len(texts) + 1)]
 
 
 def views(model: Model, sources: Mapping[str, Prepared], examples: Ints) -> Batch:

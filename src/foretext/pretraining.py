@@ -9,12 +9,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
 from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
-from foretext.config import differences
+from foretext.config import differences, override
 from foretext.errors import ArtefactError, UsageError
 from foretext.first_vectors import matched, settled
 from foretext.folder import (
@@ -28,8 +29,19 @@ from foretext.folder import (
     work_folder,
     write_record,
 )
+from foretext.models.catalog import family
+from foretext.preflight import require_pretraining
 from foretext.recipe import Recipe, from_json, to_json
-from foretext.steppers import Job, arrays_of, check_processes, make, processors, settled_parts, settled_precision
+from foretext.steppers import (
+    Job,
+    arrays_of,
+    check_processes,
+    device_of,
+    make,
+    processors,
+    settled_parts,
+    settled_precision,
+)
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
 from foretext.text.tokenizers import load_tokenizer, train_tokenizer
 from foretext.training.config import Limits
@@ -69,11 +81,12 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain `recipe` on `corpus` into the folder `out`, and open it.
 
-    `source`: go on from its weights and vocabulary. `vectors`: an opened folder in place of what
-    `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
+    `source`: go on from it; network and vocabulary are then its own (`continued`). `vectors`: an opened folder in place
+    of what `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
     run, to the bit, and is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings
-    or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); stopped by a signal →
-    Preempted (75); a non-finite loss → DivergedError (6); one of several processes died or hangs → PeerLost (7).
+    or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); too little memory →
+    ResourceError (5) before the first step; stopped by a signal → Preempted (75); a non-finite loss → DivergedError (6);
+    one of several processes died or hangs → PeerLost (7).
     """
     out, watch = Path(out), watch or SilentWatch()
     if limits is not None:
@@ -124,6 +137,42 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
     )
 
 
+def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe:
+    """`recipe` as it goes on from `source`: the network's shape and the tokenizer are the source's; objectives, windows,
+    optimiser, schedule and dropout are the recipe's. A family whose loss lives in its own room keeps its settings, but
+    for the width. Errors: another family, or windows longer than the source's positions → UsageError."""
+    if source is None:
+        return recipe
+    theirs, mine = source.recipe.family, recipe.family
+    if theirs.name != mine.name:
+        raise UsageError(
+            f"recipe {recipe.name} trains {mine.name}, the model to go on from is {theirs.name}",
+            file=source.path,
+            remedy=f"choose a recipe of {theirs.name}",
+        )
+    shape: Any = theirs
+    if family(mine.name).stepper is not None:
+        shape = override(mine, {"width": getattr(theirs, "width", None)})
+    else:
+        rates = {name: getattr(mine, name) for name in ("dropout", "attention_dropout") if hasattr(mine, name)}
+        shape = override(theirs, rates)
+        watch.say(f"the network is the source's: {_sizes(shape)}, {source.tokenizer.size:,} pieces")
+    made = replace(recipe, family=shape, tokenizer=source.recipe.tokenizer)
+    longest = max((w.length for w in (made.windows, *(phase.windows for phase in made.phases)) if w is not None), default=0)
+    limit = getattr(shape, "positions", None)
+    if limit is not None and longest > limit:
+        raise UsageError(
+            f"windows of {longest} tokens for a source of {limit} positions",
+            place="windows.length",
+            remedy=f"set windows.length to {limit} or less, in every phase",
+        )
+    return made
+
+
+def _sizes(shape: Any) -> str:
+    return f"{shape.name} {shape.layers} × {shape.width}" if hasattr(shape, "layers") else str(shape.name)
+
+
 # ── preparing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -162,8 +211,8 @@ def _job(
     recipe: Recipe, corpus: Corpus, source: Pretrained | None, vectors: Pretrained | None, setting: Setting, watch: Watch
 ) -> Iterator[Job]:
     """The run's ingredients (what can be refused is refused before the corpus is encoded), with the processes that
-    share its updates, for as long as it lasts."""
-    recipe, vectors = settled(recipe, vectors)
+    share its updates, for as long as it lasts. ResourceError (exit 5) when they will not fit into memory."""
+    recipe, vectors = settled(continued(recipe, source, watch), vectors)
     if source is not None and vectors is not None:
         raise UsageError(
             "a run that goes on from a folder has its embeddings from there",
@@ -173,6 +222,9 @@ def _job(
     store = prepare(recipe, corpus, source, setting, watch)
     first = matched(vectors, store) if vectors is not None else None
     job = Job(recipe=recipe, store=store, source=source, first=first, device=setting.device, threads=setting.threads)
+    on_cpu = not recipe.objectives or device_of(setting.device) == "cpu"
+    bf16 = bool(recipe.objectives) and settled_precision(job) == "bf16"
+    require_pretraining(recipe, store, bf16=bf16, on_cpu=on_cpu)
     if setting.processes == 1:
         yield job
         return
@@ -189,7 +241,7 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     source = job.source.key if job.source else ""
     mine = {"corpus": corpus.key, "recipe_key": _lasting_key(recipe), "store": job.store.key, "source": source}
     if file.exists():
-        plan = read_record(file)
+        plan = read_plan(file)
         _refuse_other(plan, mine, recipe, file)
         job = replace(job, precision=plan["precision"], parts=_parts_again(job, plan.get("parts"), watch))
         fresh = not any((work / "checkpoints").glob("step-*"))
@@ -220,6 +272,32 @@ def _parts_again(job: Job, before: int | None, watch: Watch) -> int | None:
     parts = settled_parts(job.recipe, job.processes)
     watch.say(f"updates are split into {parts} micro-batches from here on, not {before}: dropout, if any, draws other masks")
     return parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What run.json must hold."""
+
+    corpus: str
+    recipe_key: str
+    store: str
+    source: str
+    recipe: dict[str, Any]
+    steps: int
+    precision: Literal["fp32", "bf16"] | None
+    limits: Limits
+
+
+def read_plan(file: Path) -> JSON:
+    """What an unfinished run wrote down before its first step; ArtefactError when it is damaged."""
+    plan = read_record(file)
+    try:
+        steps = msgspec.convert(plan, _Plan).steps
+        if steps < 1:
+            raise UsageError(f"expected at least one step, found {steps}")
+    except (msgspec.ValidationError, UsageError, OverflowError) as error:
+        raise ArtefactError(f"not a run's plan: {error}", file=file, remedy="remove the folder and start again") from error
+    return plan
 
 
 def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from foretext.config import ranges
 from foretext.data.config import WindowsConfig
-from foretext.errors import ArtefactError
+from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint
 from foretext.models.catalog import family, resolve
 from foretext.objectives import OBJECTIVES
@@ -65,6 +66,11 @@ class Recipe:
     cites: Mapping[str, str] = field(default_factory=dict)
     """Field name → where its value stands (paper and table, or a file of the released code)."""
 
+    def __post_init__(self) -> None:
+        ranges(self, least={"seed": 0}, shares=("held_out",))
+        if not self.phases:
+            raise UsageError("expected at least one phase, found none", place="phases")
+
     def key(self) -> str:
         """Fingerprint of everything that decides the result (citations do not)."""
         return fingerprint({k: v for k, v in to_json(self).items() if k not in ("cites", "name")})
@@ -87,5 +93,5 @@ def from_json(value: JSON, file: str | None = None) -> Recipe:
         plain = [n for n in hints if n not in ("family", "objectives") and n in parts]
         parts.update({n: msgspec.convert(parts[n], hints[n]) for n in plain})
         return Recipe(**parts)
-    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (msgspec.ValidationError, UsageError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ArtefactError(f"not a recipe: {error}", file=file) from error

@@ -275,14 +275,15 @@ def _model(job: Job, watch: Watch, fresh: bool) -> "Model":
     require_sees(make_objectives(recipe.objectives, store.tokenizer), model.encoder(SOURCE).sees)
     if not fresh:
         return model
-    if job.source is not None:
-        _take_over(model, job.source)
-        return model
     if recipe.initial_bias == "unigram":
         for name in recipe.objectives:
             head: Any = model.heads[name]
             if hasattr(head, "set_bias"):
                 head.set_bias(log_frequencies(store.counts))
+    if job.source is not None:
+        # Heads that the source lacks start fresh, with the bias just set.
+        _take_over(model, job.source)
+        return model
     _set_table(model, job, watch)
     return model
 

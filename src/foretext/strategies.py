@@ -86,6 +86,10 @@ class StrategyConfig:
             "epochs": self.epochs is not None and not 0 < self.epochs < math.inf,
             "steps": self.steps is not None and self.steps < 1,
             "warmup": not 0 <= self.warmup <= 1,
+            "least_steps": self.least_steps is not None and self.least_steps < 0,
+            "decay": self.decay is not None and not 0 <= self.decay < math.inf,
+            "clip": not 0 < self.clip < math.inf,
+            "patience": self.patience is not None and self.patience < 1,
         }
         for name, bad in wrong.items():
             if bad:

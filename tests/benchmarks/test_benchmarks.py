@@ -9,7 +9,22 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks are no part of an installed package")
 
-from benchmarks import cells, finetune, gemm, mlm, ours, peers, protocol, race, render, startup, store, texts
+from benchmarks import (
+    cells,
+    finetune,
+    gemm,
+    mlm,
+    ours,
+    peers,
+    processes,
+    protocol,
+    race,
+    rates,
+    render,
+    startup,
+    store,
+    texts,
+)
 from foretext.errors import ArtefactError
 
 needs_peer = pytest.mark.skipif(bool(peers.missing()), reason=peers.missing() or "-")
@@ -172,6 +187,19 @@ def test_race(tmp_path: Path) -> None:
     (run,) = cell.facts["runs"]
     assert run["peer"] == "tuned" and run["target"] > 0 and run["ours loss"] > 0
     assert "| tuned | 0 |" in render.render([cell])
+
+
+def test_rates_need_no_peer(tmp_path: Path) -> None:
+    given = ["--recipes", "word2vec", "--characters", "6000", "--rounds", "1", "--seconds", "0", "--inline"]
+    (cell,) = rates.main([*given, "--out", str(tmp_path)])
+    assert "word2vec: pretraining, tokens" in cell.rounds and all(r[0].units > 0 for r in cell.rounds.values())
+    assert "wordpiece: corpus to store, words" in render.render([cell])
+
+
+@pytest.mark.soak
+def test_two_processes_make_the_run_of_one(tmp_path: Path) -> None:
+    (cell,) = processes.main(["--steps", "3", "--rounds", "1", "--text", "zipf", "--characters", "20000", "--out", str(tmp_path)])
+    assert cell.checks[0].passed and "one process" in render.render([cell])
 
 
 # ── the document ────────────────────────────────────────────────────────────────────────────────────────────────────

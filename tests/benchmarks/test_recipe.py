@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import recipe as bench
+from benchmarks import recipe_cells as cells
 from foretext.bundle import SOURCE, Pretrained, build_model
 from foretext.config import override
 from foretext.errors import UsageError
@@ -64,17 +65,18 @@ def test_a_cell_is_made_once_sealed_and_found_again(
     bench.main(words(world, "--only", "mask-15", "init-random", "--seeds", "2"))
     file.write_text(file.read_text().replace('"minutes": 0.01', '"minutes": 0.02'))
     bench.main(words(world, "--only", "init-random"))
-    assert made == [[], ["mask-15", "mask-15", "init-random"], ["init-random"]]
+    bench.main(words(world, "--only", "init-random", "--draws", "0"))
+    assert made == [[], ["mask-15", "mask-15", "init-random"], ["init-random"], ["init-random"]]
 
 
 def test_texts_are_divided_once_and_nothing_is_lost(world: Path) -> None:
-    protocol = replace(bench.QUICK, corpus=str(world / "corpus.txt"), task=str(world / "task.csv"))
-    folder, keys = bench.texts(protocol, world / "work")
-    assert bench.texts(protocol, world / "work") == (folder, keys)
+    protocol = replace(cells.QUICK, corpus=str(world / "corpus.txt"), task=str(world / "task.csv"))
+    folder, keys = cells.texts(protocol, world / "work")
+    assert cells.texts(protocol, world / "work") == (folder, keys)
     parts = {name: (folder / name).read_text().strip().split("\n\n") for name in ("train.txt", "held-out.txt")}
     assert sorted(parts["train.txt"] + parts["held-out.txt"]) == sorted((world / "corpus.txt").read_text().split("\n\n"))
     assert protocol.held_out <= sum(map(len, parts["held-out.txt"])) < protocol.held_out + 1000
-    pool, test = bench.split_task(protocol)
+    pool, test = cells.split_task(protocol)
     assert not set(pool.texts) & set(test.texts) and len(test.texts) == 20
 
 
@@ -86,7 +88,7 @@ def untrained(world: Path, **more: Any) -> Pretrained:
 
 def test_every_variant_is_asked_for_the_same_places(world: Path) -> None:
     def measured(**more: Any) -> dict[str, float]:
-        return bench.held_out(untrained(world, **more), world / "corpus.txt", 4096, world / "work")
+        return cells.held_out(untrained(world, **more), world / "corpus.txt", 4096, world / "work")
 
     base = measured()
     assert measured(objectives={"masked": {"rate": 0.5}}, batch={"rows": 2}, windows={"length": 64}) == base
@@ -97,7 +99,7 @@ def test_every_variant_is_asked_for_the_same_places(world: Path) -> None:
 
 
 def test_variants_are_settled_and_each_differs_from_all_others(world: Path) -> None:
-    protocol = replace(bench.QUICK, corpus=str(world / "corpus.txt"), task=str(world / "task.csv"))
+    protocol = replace(cells.QUICK, corpus=str(world / "corpus.txt"), task=str(world / "task.csv"))
     options = bench.parser().parse_args(["--minutes", "5", "30", "--seeds", "2"])
     made = bench.plans(options, protocol, {"corpus": "c"})
     assert [plan.minutes for plan in made] == sorted(plan.minutes for plan in made)

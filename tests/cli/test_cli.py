@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foretext.cli import COMMANDS, main, run
-from foretext.errors import ForetextError, UsageError
+from foretext.errors import ForetextError
 
 TEXTS = ["the boat on the river by the old bank.\nthe sailor watched the water.", "the bank raised its rates.\nmoney moved."]
 
@@ -58,6 +58,11 @@ def leave(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
         (["check", "absent.txt"], 2, "absent.txt"),
         (["convert", "a", "b", "--to", "wrod2vec"], 2, "word2vec"),
         (["ladder"], 2, "a ladder needs"),
+        (["ladder", "--from", "minilm"], 2, "expected NAME=PATH, found 'minilm'"),
+        (["ladder", "--corpus", "texts", "--train", "a.csv", "--test", "b.csv", "--from", "m=absent"], 2, "absent: no such folder"),
+        (["extend", "absent", "texts", "--out", "x"], 2, "no such folder"),
+        (["extend", "texts", "texts", "--out", "texts"], 2, "exists already"),
+        (["extend", "texts", "texts", "--out", "x", "--words", "w.txt", "--most", "3"], 2, "words are given"),
     ],
 )
 def test_failures(world: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:
@@ -79,9 +84,18 @@ def test_bad_text_is_exit_3_with_file_and_byte(world: Path, capsys: pytest.Captu
     assert leave(["check", "empty.txt"], capsys)[0] == 3
 
 
-def test_debug_shows_the_traceback(world: Path) -> None:
-    with pytest.raises(UsageError):
-        main(["info", "absent", "--debug"])
+def test_debug_shows_the_traceback_too(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = leave(["info", "absent", "--debug"], capsys)
+    assert code == 2
+    assert text.startswith("Traceback")
+    assert text.splitlines()[-1] == "foretext: absent: no such folder"
+
+
+def test_an_unnamed_defect_keeps_its_traceback(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours is no ForetextError: it must not be dressed up as one."""
+    monkeypatch.setattr("foretext.cli.house.open_sealed", lambda *a, **k: [][1])
+    with pytest.raises(IndexError):
+        main(["info", "texts"])
 
 
 def test_a_flipped_bit_is_exit_4_and_names_the_tensor(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:

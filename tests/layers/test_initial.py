@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from foretext.layers.initial import initialise, truncated_normal_
+from foretext.layers.initial import initialise, to_be_loaded, truncated_normal_
+from stage_two import pretrained
 
 
 def test_truncated_normal_has_the_moments_of_the_definition() -> None:
@@ -35,3 +36,17 @@ def test_shared_parameters_are_left_alone() -> None:
     before = table.weight.clone()
     initialise(nn.ModuleList([linear, table]), 0.02, 0, "m", shared=table)
     assert torch.equal(table.weight, before)
+
+
+def test_what_is_to_be_loaded_is_left_unset_and_loads_whole() -> None:
+    linear = nn.Linear(4, 4)
+    before = linear.weight.clone()
+    with to_be_loaded():
+        initialise(linear, 0.02, 0, "m")
+    assert torch.equal(linear.weight, before)
+    initialise(linear, 0.02, 0, "m")
+    assert not torch.equal(linear.weight, before)
+    source = pretrained("bert")
+    loaded = {name: tensor.numpy() for name, tensor in source.encoder().state_dict().items()}  # type: ignore[attr-defined]
+    assert set(loaded) == {name.removeprefix("encoders.text.") for name in source.arrays}
+    assert all((loaded[name.removeprefix("encoders.text.")] == array).all() for name, array in source.arrays.items())

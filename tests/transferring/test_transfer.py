@@ -12,6 +12,7 @@ from foretext.adapted import Adapted, load_adapted
 from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, UsageError
 from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
+from foretext.training import optimizers
 from foretext.training.progress import SilentWatch
 from foretext.transferring import transfer
 from foretext.transferring.data import ExampleBatches, read_data
@@ -311,3 +312,11 @@ def test_texts_that_are_in_both_sets_are_told() -> None:
     watch = Listening()
     read_data(TASK, TRAIN, TRAIN[:3], 0, watch)
     assert any("3 dev texts are training texts too" in alarm for alarm in watch.alarms)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_bf16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr(optimizers, "fast_bf16", lambda device: fast)
+    wanted = StrategyConfig(how="features", precision="bf16", steps=2, cache=False)
+    made = transfer(pretrained("word2vec"), ClassifyConfig(dev_share=0.0), labelled(12), None, wanted, device="cpu")
+    assert made.settled.config.precision == ("bf16" if fast else "fp32")

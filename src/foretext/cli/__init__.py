@@ -5,16 +5,18 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
-from typing import Annotated, Any, NoReturn, Union
+from typing import NoReturn
 
 from foretext.cli import options
-from foretext.errors import ExitCode, ForetextError, unknown
+from foretext.errors import ExitCode, ForetextError, Preempted, ResourceError, is_out_of_memory, unknown
 
 COMMANDS: dict[str, tuple[type, str]] = {
     "check": (options.Check, "foretext.cli.corpus:check"),
     "show": (options.Show, "foretext.cli.corpus:show"),
     "pretrain": (options.Pretrain, "foretext.cli.train:pretrain"),
+    "extend": (options.Extend, "foretext.cli.extend:extend"),
     "transfer": (options.Transfer, "foretext.cli.train:transfer"),
     "predict": (options.Predict, "foretext.cli.classify:predict"),
     "evaluate": (options.Evaluate, "foretext.cli.classify:evaluate"),
@@ -42,34 +44,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _stop)
     try:
         run(words)
-    except ForetextError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader (`| head`) has seen enough. Python would complain once more while closing standard output.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ExitCode.DONE)
+        if isinstance(error, KeyboardInterrupt):  # SIGINT or SIGTERM: further ones must not cut the last words short
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+        failure = _failure(error)
+        if failure is None:
+            raise
         if debug:
-            raise
-        _leave(error.message, error.exit_code)
-    except KeyboardInterrupt:  # SIGINT or SIGTERM
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        if debug:
-            raise
-        _leave("interrupted; nothing finished is lost, run the same command with --resume", ExitCode.PREEMPTED)
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough. Python would complain once more while closing standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if debug or error.errno not in _FULL_OR_BROKEN:
-            raise
-        _leave(f"{error.filename or 'the disk'}: cannot write: {error.strerror}; free some disk space", ExitCode.RESOURCES)
-    except MemoryError:
-        if debug:
-            raise
-        _leave("out of memory; use a smaller batch, a smaller model or a shorter length", ExitCode.RESOURCES)
+            traceback.print_exception(error)
+        _leave(failure.message, failure.exit_code)
     sys.exit(ExitCode.DONE)
 
 
 def run(words: list[str]) -> None:
     """Parse `words` and call the command's function with its options record."""
-    import tyro
-
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         raise unknown("command", words[0], COMMANDS)
     if words[:1] == ["--version"]:
@@ -77,17 +70,35 @@ def run(words: list[str]) -> None:
 
         print(version("foretext"))
         return
+    from foretext.cli.parsing import parsed
+
     # Only the asked-for command is offered to the parser: its messages and its help stay about that command.
-    named = {words[0]: COMMANDS[words[0]]} if words and words[0] in COMMANDS else COMMANDS
-    kinds = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, (kind, _) in named.items())
-    union: Any = Union[kinds] if len(kinds) > 1 else kinds[0]  # noqa: UP007 (built at run time)
+    named = words[:1] if words and words[0] in COMMANDS else list(COMMANDS)
     about = "Raw text to pretrained language models, and those to working classifiers. --debug shows tracebacks."
-    rest = words[1:] if len(named) == 1 else words
-    prog = f"foretext {words[0]}" if len(named) == 1 else "foretext"
-    chosen = tyro.cli(union, args=rest, prog=prog, config=(tyro.conf.FlagCreatePairsOff,), description=None if len(named) == 1 else about)
+    kinds = {name: COMMANDS[name][0] for name in named}
+    if len(kinds) == 1:
+        chosen = parsed(kinds, words[1:], prog=f"foretext {words[0]}", about=None)
+    else:
+        chosen = parsed(kinds, words, prog="foretext", about=about)
     where = next(where for kind, where in COMMANDS.values() if kind is type(chosen))
     module, _, function = where.partition(":")
     getattr(importlib.import_module(module), function)(chosen)
+
+
+def _failure(error: BaseException) -> ForetextError | None:
+    """What a user is told of `error`, or None where it is a defect of ours and shows its traceback."""
+    if isinstance(error, ForetextError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Preempted("interrupted; nothing finished is lost", remedy="run the same command with --resume")
+    if is_out_of_memory(error):
+        return ResourceError("out of memory", remedy="use a smaller batch, a smaller model or a shorter length")
+    if isinstance(error, OSError) and error.errno in _FULL_OR_BROKEN:
+        where = error.filename or "the disk"
+        return ResourceError(f"cannot write: {error.strerror}", file=where, remedy="free some disk space")
+    if isinstance(error, OSError):
+        return ResourceError(f"cannot be read or written ({error.strerror or error})", file=error.filename)
+    return None
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -4,7 +4,7 @@ from itertools import islice
 
 from foretext.bundle import load_pretrained
 from foretext.cli import options
-from foretext.cli.output import one_line, say, write_json
+from foretext.cli.output import LongTexts, one_line, say, write_json
 from foretext.evaluation.neighbors import neighbors as find_neighbors
 from foretext.tasks.tables import read_texts
 from foretext.text.corpus import open_corpus
@@ -25,7 +25,11 @@ def fill(chosen: options.Fill) -> None:
     """The likeliest pieces for each mask."""
     from foretext.evaluation.fill import fill as fill_masks  # torch, which static neighbours do not need
 
-    found = fill_masks(load_pretrained(chosen.pretrained), chosen.text, n=chosen.n)
+    model = load_pretrained(chosen.pretrained)
+    found = fill_masks(model, chosen.text, n=chosen.n)
+    long = LongTexts(model)
+    long.add(found.tokens)
+    long.tell()
     write_json(found.as_json()) if chosen.json else say(found.text())
 
 
@@ -34,11 +38,13 @@ def score(chosen: options.Score) -> None:
     from foretext.evaluation.score import score as score_texts
 
     model = load_pretrained(chosen.pretrained)
-    texts = iter(read_texts(chosen.file))
+    texts, long = iter(read_texts(chosen.file)), LongTexts(model)
     while chunk := list(islice(texts, CHUNK)):
         for text, one in zip(chunk, score_texts(model, chunk), strict=True):
+            long.add(len(one.tokens))
             if chosen.json:
                 nats = [float(x) for x in one.nats]
                 write_json({"sum": one.sum, "mean": one.mean, "tokens": list(one.tokens), "nats": nats, "text": text})
             else:
                 say(f"{one.sum:.4f}\t{len(one.tokens)}\t{one_line(text)}")
+    long.tell()

@@ -6,7 +6,7 @@ from pathlib import Path
 from foretext import api
 from foretext.adapted import Adapted, load_adapted
 from foretext.cli import options
-from foretext.cli.output import one_line, say, write_json
+from foretext.cli.output import note, one_line, say, write_json
 from foretext.errors import UsageError
 from foretext.evaluation.report import evaluate as evaluate_adapted
 from foretext.tasks.tables import read_texts
@@ -28,14 +28,24 @@ def predict(chosen: options.Predict) -> None:
             write_json({"labels": prediction.labels, "probabilities": prediction.probabilities, "text": text})
         else:
             say(f"{'|'.join(prediction.labels)}\t{prediction.probability:.4f}\t{one_line(text)}")
+    _note_limits(model)
+
+
+def _note_limits(model: Adapted) -> None:
+    """Texts that were longer than a source reads at once are never passed over in silence."""
+    for name, tally in model.tallies.items():
+        if tally.long:
+            note(f"source {name}: {tally}")
 
 
 def evaluate(chosen: options.Evaluate) -> None:
     """Scores with intervals on a labelled file."""
-    report = evaluate_adapted(_adapted(chosen.adapted), Path(chosen.test), text=chosen.text, label=chosen.label)
+    model = _adapted(chosen.adapted)
+    report = evaluate_adapted(model, Path(chosen.test), text=chosen.text, label=chosen.label)
     if chosen.picture is not None:
         report.picture(chosen.picture)
     if chosen.json:
         write_json(report.as_json())
     else:
         say(report.text())
+    _note_limits(model)

@@ -1,11 +1,14 @@
 """`ladder` and `demo`: every rung on one text and one labelled file, under equal budgets."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from foretext.cli import options
 from foretext.cli.output import say, write_json
 from foretext.config import override
 from foretext.demo import demo as run_demo
 from foretext.errors import UsageError
-from foretext.ladder import LadderConfig, read_grid
+from foretext.ladder import CONTINUE, LadderConfig, Origin, read_grid
 from foretext.ladder import ladder as run_ladder
 
 
@@ -22,10 +25,25 @@ def ladder(chosen: options.Ladder) -> None:
         "seeds": chosen.seeds,
     }
     config = override(config, {name: value for name, value in given.items() if value not in (None, [])})
+    sources = {**_named(chosen.from_, ""), **_named(chosen.continued, CONTINUE)}
+    if sources:
+        rungs = (*config.rungs, *(name for name in sources if name not in config.rungs))
+        config = replace(config, rungs=rungs, sources={**config.sources, **sources})
     if not config.corpus or not config.train or not config.test:
         raise UsageError("a ladder needs a corpus, a train file and a test file", remedy="give GRID.toml, or --corpus --train --test")
     result = run_ladder(config, chosen.out)
     write_json(result.as_json()) if chosen.json else say(result.text())
+
+
+def _named(given: Sequence[str], recipe: str) -> dict[str, Origin]:
+    """NAME=PATH as rungs of weights that exist."""
+    found = {}
+    for one in given:
+        name, sign, path = one.partition("=")
+        if not name or not sign or not path:
+            raise UsageError(f"expected NAME=PATH, found {one!r}", remedy="for example --from minilm=models/minilm")
+        found[name] = Origin(path=path, recipe=recipe)
+    return found
 
 
 def demo(chosen: options.Demo) -> None:

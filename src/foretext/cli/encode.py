@@ -7,7 +7,7 @@ import numpy as np
 
 from foretext.bundle import load_pretrained
 from foretext.cli import options
-from foretext.cli.output import say, write_json
+from foretext.cli.output import LongTexts, say, write_json
 from foretext.errors import UsageError
 from foretext.folder import write_arrays
 from foretext.inference import Encoded, chosen_layers, pooled
@@ -30,7 +30,7 @@ def encode(chosen: options.Encode) -> None:
         require(model.recipe.family.name, "summary", "encode --pool summary")
     arrays, count = {}, 0
     rows: list[Any] = []
-    texts = iter(read_texts(chosen.file))
+    texts, long = iter(read_texts(chosen.file)), LongTexts(model)
     while chunk := list(islice(texts, CHUNK)):
         for item in model.encode(chunk):
             if chosen.pool == "none":
@@ -38,9 +38,11 @@ def encode(chosen: options.Encode) -> None:
             else:
                 rows.append(pooled(item, chosen.pool, chosen.layer))
             count += 1
+            long.add(len(item.ids))
     if chosen.pool != "none":
         arrays["vectors"] = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
     write_arrays(chosen.out, arrays) if chosen.out.suffix == ".safetensors" else np.savez(chosen.out, **arrays)
+    long.tell()
     shape = list(arrays["vectors"].shape) if chosen.pool != "none" else f"{len(arrays)} arrays"
     write_json({"texts": count, "out": str(chosen.out)}) if chosen.json else say(f"{chosen.out}: {count} texts, {shape}")
 

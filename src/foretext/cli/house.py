@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from foretext.bundle import load_pretrained
 from foretext.cli import options
 from foretext.cli.output import say, table, write_json
 from foretext.config import differences
 from foretext.datasets import as_json, as_text, listing
-from foretext.errors import UsageError, unknown
 from foretext.folder import open_sealed, read_json
-from foretext.interop.vectors import FORMATS, from_word2vec, to_word2vec
 from foretext.recipe import to_json
 from foretext.recipes import RECIPES, find
 
@@ -93,11 +90,6 @@ def data(chosen: options.Data) -> None:
 
 def convert(chosen: options.Convert) -> None:
     """Convert between layouts, then read the result back and compare it with the source."""
-    if chosen.to not in FORMATS:
-        raise unknown("layout", chosen.to, FORMATS)
-    if Path(chosen.dst).exists():
-        raise UsageError("the output exists already", file=chosen.dst, remedy="choose another, or remove it first")
-    if chosen.to == "foretext":
-        say(from_word2vec(Path(chosen.src), Path(chosen.dst)))
-    else:
-        say(to_word2vec(load_pretrained(chosen.src), Path(chosen.dst), binary=chosen.to == "word2vec-binary"))
+    from foretext.interop.convert import convert
+
+    say(convert(Path(chosen.src), Path(chosen.dst), chosen.to))

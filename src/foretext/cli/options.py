@@ -88,6 +88,25 @@ class Pretrain:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extend:
+    """Domain words for a pretrained vocabulary, started from their pieces; coverage before and after."""
+
+    pretrained: Word
+    corpus: Words
+    """Text of the domain: files, folders, globs, URLs, or -."""
+    out: Path
+    """The folder to make; go on with `foretext pretrain RECIPE CORPUS --from OUT`."""
+    reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
+    words: Path | None = None
+    """A file with the words to add, one a line; without it the corpus's words that save most pieces."""
+    most: int | None = None
+    """Most words added (1000)."""
+    min_count: int | None = None
+    """Words seen less often are not added (5)."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Transfer:
     """Stage two: a pretrained model and labelled data to a working model."""
 
@@ -200,6 +219,10 @@ class Ladder:
     """Pretraining budget of each rung."""
     labels: tuple[int, ...] = ()
     """Labels a class, e.g. 5 20 100."""
+    from_: Annotated[tuple[str, ...], conf.arg(name="from", metavar="NAME=PATH")] = ()
+    """Rungs of weights that exist, as they are: a foretext folder, or one in Hugging Face's layout."""
+    continued: Annotated[tuple[str, ...], conf.arg(metavar="NAME=PATH")] = ()
+    """The same, pretrained further on the corpus with the recipe bert-continue."""
     seeds: int | None = None
     out: Path = Path("ladder")
     json: bool = False
@@ -219,8 +242,9 @@ class Convert:
     """From one layout to another; the outputs of both are compared before it says done."""
 
     src: Word
+    """A folder of foretext's, Hugging Face's, Google's or UER-py's, or a word2vec file: told by what is in it."""
     dst: Word
-    to: Annotated[str, conf.arg(metavar="word2vec|foretext")]
+    to: Annotated[str, conf.arg(metavar="foretext|hf|google|uer|word2vec|word2vec-binary")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,41 @@ from collections.abc import Sequence
 
 import msgspec
 
+from foretext.bundle import SOURCE, Pretrained
 from foretext.types import JSON
 
 
 def say(line: str = "") -> None:
     """One line for people."""
     print(line, flush=True)
+
+
+def note(line: str) -> None:
+    """A remark about the work itself, on standard error, where it disturbs no program."""
+    print(f"foretext: {line}", file=sys.stderr, flush=True)
+
+
+class LongTexts:
+    """Counts the texts that a model cannot read at once, so that it is said."""
+
+    def __init__(self, model: Pretrained) -> None:
+        template = model.recipe.family.template
+        self.limit = model.model.encoder(SOURCE).limit
+        self._room = None if self.limit is None else self.limit - bool(template.start) - bool(template.end)
+        self.texts = self.long = 0
+
+    def add(self, tokens: int) -> None:
+        """One text of so many tokens."""
+        self.texts += 1
+        self.long += self._room is not None and tokens > self._room
+
+    def tell(self) -> None:
+        """A note, where there were any."""
+        if self.long:
+            note(
+                f"{self.long:,} of {self.texts:,} texts are longer than the {self.limit} positions of the model; "
+                "each was read in overlapping windows, no token was left out"
+            )
 
 
 def one_line(text: str) -> str:

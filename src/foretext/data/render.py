@@ -93,6 +93,16 @@ class Tally:
     examples: int
     long: int
 
+    def __add__(self, other: "Tally") -> "Tally":
+        """Both sets of examples together."""
+        return Tally(
+            tokens=self.tokens + other.tokens,
+            beyond=self.beyond + other.beyond,
+            cut=self.cut + other.cut,
+            examples=self.examples + other.examples,
+            long=self.long + other.long,
+        )
+
     def __str__(self) -> str:
         if not self.long:
             return f"all {self.examples} texts fit"

@@ -32,6 +32,8 @@ class Filled:
     string: str
     places: tuple[Span, ...]
     guesses: tuple[tuple[Guess, ...], ...]
+    tokens: int = 0
+    """Tokens of the text, masks counted."""
 
     def text(self) -> str:
         """For people: a line a mask, then the text with the best guess in each place."""
@@ -66,7 +68,8 @@ def fill(pretrained: Pretrained, text: str, *, n: int = 5) -> Filled:
     marks = [match.span() for match in _MARK.finditer(text)]
     if not marks:
         raise UsageError(f"expected a mask in the text, found none in {text!r}", remedy="write [MASK] or ___ where a word is missing")
-    windows = sequences(pretrained, [_encode(pretrained, text, marks, mask)])[0]
+    encoded = _encode(pretrained, text, marks, mask)
+    windows = sequences(pretrained, [encoded])[0]
     places = [np.flatnonzero((window.ids == mask) & window.owned) for window in windows]
     special = sorted(pretrained.tokenizer.special.values())
     pieces = pretrained.tokenizer.pieces
@@ -81,7 +84,7 @@ def fill(pretrained: Pretrained, text: str, *, n: int = 5) -> Filled:
             found.append((token, tuple(Guess(piece=pieces[i], probability=p) for i, p in zip(ids, values, strict=True))))
     guesses = tuple(guess for _, guess in sorted(found, key=lambda pair: pair[0]))
     assert len(guesses) == len(marks), f"{len(marks)} masks, {len(guesses)} answers"
-    return Filled(string=text, places=tuple(marks), guesses=guesses)
+    return Filled(string=text, places=tuple(marks), guesses=guesses, tokens=len(encoded.ids))
 
 
 def _encode(pretrained: Pretrained, text: str, marks: list[Span], mask: int) -> Encoding:

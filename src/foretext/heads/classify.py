@@ -15,6 +15,7 @@ from foretext.errors import UsageError
 from foretext.layers.initial import initialise
 from foretext.layers.mixing import ScalarMix
 from foretext.layers.ragged import gather, pool, pool_sequences, tensor
+from foretext.layers.softmax import widened
 from foretext.types import Batch, Target, TokenVectors
 
 Pool = Literal["summary", "mean", "max", "concat"]
@@ -124,8 +125,8 @@ class ClassifyHead(nn.Module):
     def loss(self, vectors: Mapping[str, TokenVectors], target: Target) -> Tensor:
         """Summed cross-entropy (nats) of `target.gold` [N] label numbers, weighted by label where asked; with several
         labels a text, gold [N,K] 0/1 and binary cross-entropy summed over labels."""
-        logits_NK = self.logits(vectors).float()[tensor(target.at).long()]
-        gold, weights = tensor(target.gold), self._weights()
+        logits_NK = widened(self.logits(vectors))[tensor(target.at).long()]
+        gold, weights = tensor(target.gold), self._weights(logits_NK)
         if self.config.multi:
             loss_N = F.binary_cross_entropy_with_logits(
                 logits_NK, gold.to(logits_NK.dtype), pos_weight=weights, reduction="none"
@@ -143,7 +144,7 @@ class ClassifyHead(nn.Module):
 
     def predict(self, vectors: Mapping[str, TokenVectors], target: Target | None = None) -> Tensor:
         """Log-probabilities [N,K]: of the K labels against each other, or with `multi` of each label on its own."""
-        logits_NK = self.logits(vectors).float()
+        logits_NK = widened(self.logits(vectors))
         return F.logsigmoid(logits_NK) if self.config.multi else torch.log_softmax(logits_NK, dim=1)
 
     @torch.no_grad()
@@ -159,10 +160,10 @@ class ClassifyHead(nn.Module):
         shares = {name: torch.softmax(mix.s.detach(), 0) for name, mix in self.mixes.items() if isinstance(mix, ScalarMix)}
         return {name: [float(v) for v in share] for name, share in shares.items()}
 
-    def _weights(self) -> Tensor | None:
+    def _weights(self, like: Tensor) -> Tensor | None:
         weights = self.label_weights
         assert weights is None or isinstance(weights, Tensor)
-        return None if weights is None else weights.float()
+        return None if weights is None else weights.to(like.dtype)
 
 
 def pooled_layers(vectors: TokenVectors, config: ClassifyHeadConfig) -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from foretext.layers.initial import initialise
 from foretext.layers.ragged import gather, tensor
 from foretext.layers.softmax import logits, summed_cross_entropy
+from foretext.layers.transformer import ACTIVATIONS, Activation
 from foretext.types import Batch, Encoder, Floats, Target, TokenVectors
 
 
@@ -47,6 +48,7 @@ class MaskedHead(nn.Module):
         *,
         source: str = "text",
         epsilon: float = 1e-12,
+        activation: Activation = "gelu",
         initial_sd: float = 0.02,
         seed: int = 0,
     ) -> None:
@@ -54,6 +56,7 @@ class MaskedHead(nn.Module):
         super().__init__()
         self.source = source
         self.dense = nn.Linear(width, table.embedding_dim)
+        self.activation = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(table.embedding_dim, eps=epsilon)
         self.table = table
         self.bias = nn.Parameter(torch.zeros(table.num_embeddings))
@@ -93,10 +96,19 @@ class MaskedHead(nn.Module):
         """Dense → GELU → LayerNorm at the places only: the step that costs most runs on a fifth of the tokens or less."""
         top_RTD = vectors[self.source].layers[-1]
         hidden_MD = top_RTD.flatten(0, 1) if target is None else gather(top_RTD, tensor(target.at))
-        out: Tensor = self.norm(F.gelu(self.dense(hidden_MD)))
+        out: Tensor = self.norm(self.activation(self.dense(hidden_MD)))
         return out
 
 
 def masked_head(encoder: Encoder, config: Any = None, *, source: str = "text", seed: int = 0) -> MaskedHead:
-    """The head of the masked objective on `encoder`; the objective's config holds nothing that a head needs."""
-    return MaskedHead(encoder.table, encoder.widths[-1], source=source, seed=seed)
+    """The head of the masked objective on `encoder`; the objective's config holds nothing that a head needs. Activation
+    and epsilon are the encoder's, as in `get_masked_lm_output` (`hidden_act`), where it has any."""
+    own = getattr(encoder, "config", None)
+    return MaskedHead(
+        encoder.table,
+        encoder.widths[-1],
+        source=source,
+        epsilon=getattr(own, "norm_epsilon", 1e-12),
+        activation=getattr(own, "activation", "gelu"),
+        seed=seed,
+    )

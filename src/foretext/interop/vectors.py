@@ -18,7 +18,6 @@ from foretext.recipe import Recipe
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
 from foretext.text.tokenizers.spelling import Whole
 
-FORMATS = ("word2vec", "word2vec-binary", "foretext")
 MOST_WIDTH = 65_536
 LONGEST_WORD = 8_192
 """Bytes; a longer "word" means that the file is not what its header says."""
@@ -51,6 +50,16 @@ def to_word2vec(model: Pretrained, out: Path, *, binary: bool) -> str:
 
 def from_word2vec(source: Path, out: Path) -> str:
     """Turn a word2vec file (text or binary, told from its bytes) into a Pretrained folder; compare after reopening."""
+    model = as_pretrained(source)
+    made = model.save(out)
+    table, words = model.vectors, list(model.tokenizer.pieces)
+    if not np.array_equal(made.vectors, table) or list(made.tokenizer.pieces) != words:
+        raise ArtefactError("what was written does not read back as it was", file=out)
+    return f"{out}: {len(words) - 1:,} words of {table.shape[1]} numbers, read back and equal"
+
+
+def as_pretrained(source: Path) -> Pretrained:
+    """A word2vec file as a model in memory. Errors as `read_word2vec`'s."""
     words, table = read_word2vec(source)
     lowercase = not any(word != word.lower() for word in words)
     config = TokenizerConfig(
@@ -65,15 +74,12 @@ def from_word2vec(source: Path, out: Path) -> str:
         words, table = ["[UNK]", *words], np.concatenate([np.zeros((1, table.shape[1]), np.float32), table])
     tokenizer = ChunkTokenizer(config, Whole(words, [0] * len(words), 1, 0))
     recipe = Recipe(name="word2vec-imported", family=Word2VecConfig(width=table.shape[1]), tokenizer=config)
-    made = Pretrained(
+    return Pretrained(
         recipe=recipe,
         tokenizers={SOURCE: tokenizer},
         arrays={f"encoders.{SOURCE}.table.weight": table},
         provenance=Provenance(corpus=fingerprint(source.read_bytes()), recipe=recipe.key(), machine=machine()),
-    ).save(out)
-    if not np.array_equal(made.vectors, table) or list(made.tokenizer.pieces) != words:
-        raise ArtefactError("what was written does not read back as it was", file=out)
-    return f"{out}: {len(words) - 1:,} words of {table.shape[1]} numbers, read back and equal"
+    )
 
 
 def read_word2vec(source: Path) -> tuple[list[str], Table]:

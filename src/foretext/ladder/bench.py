@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from foretext.ladder.cells import Cell, Plan, done, to_hex
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.draw import label_set
 from foretext.ladder.machine import circumstances, reset_peak
-from foretext.ladder.plan import Rung, rungs, strategy
-from foretext.ladder.texts import corpus_of, labelled, model_folder
+from foretext.ladder.plan import rung, strategy
+from foretext.ladder.texts import corpus_of, labelled, model_folder, shared_folder
 from foretext.tasks.base import Labelled
 from foretext.training.progress import SilentWatch, Watch
 
@@ -36,33 +36,42 @@ class Bench:
         """The texts that every cell is scored on."""
         return labelled(self.config, self.config.test)
 
-    @cached_property
-    def rungs(self) -> Mapping[str, Rung]:
-        """The grid's rungs by name."""
-        return {rung.name: rung for rung in rungs(self.config)}
-
     def make(self, plan: Plan, watch: Watch | None = None) -> Cell:
         """The cell of `plan`, measured while it is made."""
         reset_peak()
         if plan.kind == "pretraining":
             # torch is imported here and not above: a worker that runs baselines needs none
-            from foretext.ladder.network import pretrained_cell
+            from foretext.ladder.network import pretrained_cell, taken_cell
 
-            corpus = corpus_of(self.config, self.test)
-            return pretrained_cell(plan, self.rungs[plan.rung].recipe, corpus, self.out, watch or SilentWatch())
+            # This rung alone is looked up: opening the sources of others would count as its memory.
+            mine = rung(self.config, plan.rung)
+            if not mine.trained:
+                return taken_cell(plan, mine, self.out)
+            return pretrained_cell(plan, mine, corpus_of(self.config, self.test), self.out, watch or SilentWatch())
+        if plan.kind == "encoding":
+            return self._encode(plan)
         return self._score(plan)
+
+    def _encode(self, plan: Plan) -> Cell:
+        from foretext.ladder.network import encode_ahead
+
+        start = time.perf_counter()
+        texts = [texts.texts[row] for name, texts in (("test", self.test), ("pool", self.pool)) for row in plan.config[name]]
+        encode_ahead(model_folder(self.out, plan.needs), texts, strategy(self.config, plan.how), shared_folder(self.out))
+        return done(plan, seconds={"encoding": time.perf_counter() - start}, **circumstances())
 
     def _score(self, plan: Plan) -> Cell:
         train = label_set(self.pool, plan.labels, plan.seed)
         gold = names(self.test)
         start = time.perf_counter()
         predictor = self._fit(plan, train)
-        fitted = time.perf_counter()
+        fitted, lent = time.perf_counter(), _lent(predictor)
         said = predictor.predict(self.test.texts)
         answered = time.perf_counter()
         return done(
             plan,
-            seconds={"transfer": fitted - start, "predict": answered - fitted},
+            # What was encoded ahead for several cells counts in each, as if it had encoded alone.
+            seconds={"transfer": fitted - start + lent, "predict": answered - fitted + _lent(predictor) - lent},
             scores=scores(said, gold),
             correct=to_hex(np.array([a == b for a, b in zip(said, gold, strict=True)])),
             tests=len(gold),
@@ -78,7 +87,13 @@ class Bench:
         from foretext.ladder.network import fit
 
         scratch = self.config.seed if plan.how == "scratch" else None
-        return fit(model_folder(self.out, plan.needs), train, strategy(self.config, plan.how), plan.seed, scratch=scratch)
+        folder, settings = model_folder(self.out, plan.needs), strategy(self.config, plan.how)
+        return fit(folder, train, settings, plan.seed, scratch=scratch, shared=shared_folder(self.out))
+
+
+def _lent(predictor: Predictor) -> float:
+    """Seconds that encoding ahead took for this predictor so far."""
+    return float(getattr(predictor, "lent", 0.0))
 
 
 def scores(said: Sequence[str], gold: Sequence[str]) -> dict[str, float]:

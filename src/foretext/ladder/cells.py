@@ -22,7 +22,8 @@ from foretext.types import JSON, Bits
 FORMAT = 1
 """Version of what a cell means; part of every key."""
 
-Kind = Literal["pretraining", "score"]
+Kind = Literal["pretraining", "encoding", "score"]
+"""An encoding is shared work and no result: vectors of texts that several score cells read. No table shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,8 @@ class Plan:
         """How people are told of it: "bert-budget · finetune · 20 labels · seed 1"."""
         if self.kind == "pretraining":
             return f"{self.rung} · pretraining"
+        if self.kind == "encoding":
+            return f"{self.rung} · encoding texts, part {self.seed + 1}"
         parts = [self.rung, self.how, f"{self.labels} labels", f"seed {self.seed}"]
         return " · ".join(part for part in parts if part)
 
@@ -91,6 +94,11 @@ class Cell:
     """The message of the error that ended it, or empty."""
     notes: Mapping[str, JSON] = field(default_factory=dict)
     """What else is worth knowing: steps, epochs, tokens read, share of tokens cut."""
+
+    @property
+    def source(self) -> str:
+        """A pretraining's fingerprint of the weights it started from, made elsewhere; "" where there were none."""
+        return str(self.config.get("source", "")) if isinstance(self.config, Mapping) else ""
 
     def bits(self) -> Bits:
         """[tests] whether each test text was answered rightly."""

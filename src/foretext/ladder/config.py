@@ -1,7 +1,7 @@
 """What a ladder run is asked to do, as plain data (light: no torch, no numpy)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foretext.config import override, read_toml
@@ -9,6 +9,8 @@ from foretext.errors import UsageError
 from foretext.strategies import How, StrategyConfig
 from foretext.text.corpus import CorpusConfig
 
+CONTINUE = "bert-continue"
+"""The recipe that goes on from a BERT's weights, where a command line names none."""
 BASELINES = ("majority", "tfidf", "scratch")
 HOWS: tuple[How, ...] = ("features", "frozen", "finetune")
 
@@ -16,6 +18,21 @@ HOWS: tuple[How, ...] = ("features", "frozen", "finetune")
 def default_strategies() -> dict[str, StrategyConfig]:
     """Settings of each way of transfer, the same for every rung: foretext's own defaults, in bf16."""
     return {how: StrategyConfig(how=how, precision="bf16") for how in HOWS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Weights that exist already, as a rung: as they are, or pretrained further on the grid's text."""
+
+    path: str
+    """A Pretrained folder of foretext, or a folder in Hugging Face's layout (config.json, safetensors, vocabulary)."""
+    recipe: str = ""
+    """The recipe that goes on from them, such as "bert-continue"; empty: they are taken as they are."""
+    minutes: float | None = None
+    """Budget of going on; None = the grid's."""
+    scratch: bool = False
+    """Whether the baseline "scratch" is run for this network too. Networks made elsewhere are often large, and hours
+    of training one on a few labelled texts tell what is known already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +52,10 @@ class LadderConfig:
     label: str | None = None
     """Column that holds the label; None finds it by its name."""
     rungs: tuple[str, ...] = ("word2vec", "bert-budget")
-    """Recipes to pretrain, lowest rung first."""
+    """Recipes to pretrain, and names from `sources`; lowest rung first."""
+    sources: Mapping[str, str | Origin] = field(default_factory=dict)
+    """Rung → weights that exist: a path (as they are), or e.g. [sources.more] path = "minilm", recipe = "bert-continue",
+    minutes = 1."""
     how: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Rung → ways of transfer; a rung not named gets what its family does best (see `plan.default_hows`)."""
     baselines: tuple[str, ...] = BASELINES
@@ -69,6 +89,7 @@ class LadderConfig:
             "rungs": len(set(self.rungs)) != len(self.rungs),
             "baselines": not set(self.baselines) <= set(BASELINES),
             "how": any(not set(hows) <= set(HOWS) or not hows for hows in self.how.values()),
+            "sources": any(not origin.path or not 0 < (origin.minutes or 1.0) < 1e5 for origin in self.origins.values()),
         }
         rules = {
             "labels": "expected growing counts of at least 1, such as [5, 20, 100]",
@@ -77,16 +98,24 @@ class LadderConfig:
             "rungs": "expected each rung once",
             "baselines": f"known: {', '.join(BASELINES)}",
             "how": f"known ways: {', '.join(HOWS)}",
+            "sources": "expected a path each, and a positive number of minutes where any are given",
         }
         for name, wrong in problems.items():
             if wrong:
                 raise UsageError(f"{name} = {getattr(self, name)!r}: {rules[name]}", place=name)
-        strangers = (set(self.how) | set(self.settings)) - set(self.rungs)
+        strangers = (set(self.how) | set(self.settings) | set(self.sources)) - set(self.rungs)
         if strangers:
             raise UsageError(
                 f"settings for {', '.join(sorted(strangers))}, which is no rung of this grid",
                 remedy=f"rungs: {', '.join(self.rungs)}",
             )
+        for name in set(self.settings) & {name for name, origin in self.origins.items() if not origin.recipe}:
+            raise UsageError(f"settings for {name}, whose weights are taken as they are", place=f"settings.{name}")
+
+    @property
+    def origins(self) -> Mapping[str, Origin]:
+        """`sources` in full."""
+        return {name: Origin(path=value) if isinstance(value, str) else value for name, value in self.sources.items()}
 
 
 def read_grid(file: Path, base: LadderConfig | None = None) -> LadderConfig:
@@ -110,4 +139,5 @@ def read_grid(file: Path, base: LadderConfig | None = None) -> LadderConfig:
         rung: {k: beside(str(v)) if k == "init_embeddings" and v not in ("random", "auto") else v for k, v in keys.items()}
         for rung, keys in config.settings.items()
     }
-    return override(config, changes, file=file)
+    sources = {name: replace(origin, path=beside(origin.path)) for name, origin in config.origins.items()}
+    return replace(override(config, changes, file=file), sources=sources if "sources" in values else config.sources)

@@ -30,6 +30,11 @@ def label_set(pool: Labelled, per_class: int, seed: int) -> Labelled:
     return pool.take(chosen)
 
 
+def rows_of(pool: Labelled, per_class: int, seed: int) -> list[int]:
+    """The pool's rows in a label set, ascending."""
+    return sorted(row for order in orders(pool, seed).values() for row in order[:per_class])
+
+
 def orders(pool: Labelled, seed: int) -> Mapping[str, Sequence[int]]:
     """Label → the rows of its texts in this seed's order; labels sorted."""
     labels = names(pool)

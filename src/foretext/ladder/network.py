@@ -9,33 +9,51 @@ from pathlib import Path
 
 import torch
 
-from foretext.adapted import Adapted
+from foretext.adapted import Adapted, head_config, reader_of, shape_of
 from foretext.baselines import Predictor
 from foretext.bundle import SOURCE, Pretrained, build_model, load_pretrained
 from foretext.draws import number
+from foretext.features import Remembered, remembered_head, remembered_view
+from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig
 from foretext.ladder.cells import Cell, Plan, done
 from foretext.ladder.machine import circumstances
+from foretext.ladder.plan import Rung
+from foretext.ladder.shared import SharedFeatures
 from foretext.ladder.texts import model_folder
 from foretext.models.catalog import family
+from foretext.prediction import HEAD, Reader, log_probabilities
 from foretext.pretraining import Setting, pretrain
 from foretext.recipe import Recipe
-from foretext.strategies import StrategyConfig
+from foretext.strategies import StrategyConfig, settle
 from foretext.tasks.base import Labelled
 from foretext.tasks.classify import ClassifyConfig
 from foretext.text.corpus import ExcludingCorpus
+from foretext.training.model import Model
 from foretext.training.progress import Watch
-from foretext.transferring import transfer
+from foretext.transferring import settled_precision, transfer
+from foretext.transferring.bench import offer_of, weights_key
 from foretext.types import Corpus
 
+TASK = ClassifyConfig(multi=False, dev_share=0.0)
+"""Every cell's task: one label a text, and no labelled text kept back."""
 
-def pretrained_cell(plan: Plan, recipe: Recipe, corpus: Corpus, out: Path, watch: Watch) -> Cell:
-    """Pretrain a rung into its model folder; what it took and what it reached."""
+
+def taken_cell(plan: Plan, rung: Rung, out: Path) -> Cell:
+    """Weights made elsewhere, as they are, put into the rung's model folder: no second of pretraining was spent here."""
+    assert rung.source is not None
+    made = rung.source.save(model_folder(out, plan.key), replace=True)
+    return done(plan, parameters=encoder_size(made), notes={"vocabulary": made.tokenizer.size}, **circumstances())
+
+
+def pretrained_cell(plan: Plan, rung: Rung, corpus: Corpus, out: Path, watch: Watch) -> Cell:
+    """Pretrain a rung into its model folder, or further from its source; what it took and what it reached."""
     start = time.perf_counter()
     made = pretrain(
-        recipe,
+        rung.recipe,
         corpus,
         model_folder(out, plan.key),
-        setting=Setting(cache=out / "cache", threads=threads_for(recipe)),
+        source=rung.source,
+        setting=Setting(cache=out / "cache", threads=threads_for(dataclasses.replace(rung.recipe, family=rung.family))),
         watch=watch,
         resume=True,
     )
@@ -89,26 +107,75 @@ def _product_seconds(threads: int, width: int, dtype: torch.dtype) -> float:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Transferred:
-    """An Adapted as a Predictor."""
+    """An Adapted as a Predictor; with `shared`, which holds the texts' vectors, by its head alone."""
 
     adapted: Adapted
     parameters: int
+    shared: SharedFeatures | None = None
+
+    @property
+    def lent(self) -> float:
+        """Seconds that encoding took for it, elsewhere or earlier."""
+        return self.shared.lent if self.shared else 0.0
 
     def predict(self, texts: Sequence[str]) -> list[str]:
+        if self.shared is not None:
+            return answers(self.adapted, texts, self.shared)
         return [prediction.label for prediction in self.adapted.predict(texts)]
 
 
-def fit(folder: Path, train: Labelled, settings: StrategyConfig, seed: int, *, scratch: int | None = None) -> Predictor:
+def answers(adapted: Adapted, texts: Sequence[str], shared: SharedFeatures) -> list[str]:
+    """What `adapted`, whose encoder did not move, answers; the encoder's vectors come from `shared`."""
+    source, settled = adapted.sources[SOURCE], adapted.settled
+    encoder, config = source.encoder(), head_config(adapted.task, settled)
+    view = reader_of(source, adapted.task, encoder.limit).prepare(texts)
+    bf16 = settled.config.precision == "bf16"
+    features, _ = shared(
+        encoder, view, config, source=weights_key(source), most_tokens=settled.config.micro_tokens, device=adapted.device, bf16=bf16
+    )
+    remembered = Remembered(features, is_summary=config.pool == "summary", device=adapted.device)
+    shapes = {SOURCE: dataclasses.replace(shape_of(source, encoder), widths=remembered.widths)}
+    head = ClassifyHead(shapes, len(adapted.labels), remembered_head(config, len(remembered.widths)))
+    model = Model({SOURCE: remembered}, {HEAD: head})
+    model.load(adapted.members[0], within="heads.")
+    views = {SOURCE: remembered_view(view)}
+    found = log_probabilities(model, views, most_tokens=settled.config.micro_tokens, device=adapted.device, bf16=bf16)
+    return [prediction.label for prediction in adapted.task.decode(found)]
+
+
+def encode_ahead(folder: Path, texts: Sequence[str], settings: StrategyConfig, shared: Path) -> None:
+    """Put the vectors of `texts` where the cells of this rung will look for them."""
+    source = opened(folder)
+    encoder, device = source.encoder(), "cuda" if torch.cuda.is_available() else "cpu"
+    settled = settle(settled_precision(settings, device), {SOURCE: offer_of(source, encoder)}, len(texts))
+    template = source.recipe.family.template
+    reader = Reader(tokenizer=source.tokenizer, template=template, limit=encoder.limit, fit=TASK.fit)
+    SharedFeatures(path=shared)(
+        encoder,
+        reader.prepare(texts),
+        ClassifyHeadConfig(pool=settled.pool, layers=settled.layers),
+        source=weights_key(source),
+        most_tokens=settled.config.micro_tokens,
+        device=device,
+        bf16=settled.config.precision == "bf16",
+    )
+
+
+def fit(
+    folder: Path, train: Labelled, settings: StrategyConfig, seed: int, *, scratch: int | None = None, shared: Path | None = None
+) -> Predictor:
     """The model in `folder` transferred to the label set, with fixed settings and without a dev set.
 
-    `scratch`: a seed; the network starts as new, drawn from it."""
+    `scratch`: a seed; the network starts as new, drawn from it. `shared`: where the vectors of texts lie that several
+    cells of a contextual network's features read."""
     source = opened(folder)
     if scratch is not None:
         source = untrained(source, number(scratch, "scratch", seed))
-    task = ClassifyConfig(multi=False, dev_share=0.0)
-    made = transfer({SOURCE: source}, task, train, None, settings, seed=seed)
+    contextual = "contextual" in family(source.recipe.family.name).can
+    remember = SharedFeatures(path=shared) if shared and contextual and settings.how == "features" else None
+    made = transfer({SOURCE: source}, TASK, train, None, settings, seed=seed, remember=remember)
     head = sum(array.size for name, array in made.members[0].items() if name.startswith("heads."))
-    return _Transferred(adapted=made, parameters=encoder_size(source) + int(head))
+    return _Transferred(adapted=made, parameters=encoder_size(source) + int(head), shared=remember)
 
 
 @lru_cache(maxsize=2)

@@ -6,53 +6,89 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from foretext.baselines import BASELINE_RUNGS, names
+from foretext.bundle import Pretrained
 from foretext.config import override
 from foretext.errors import UsageError
 from foretext.first_vectors import identified
 from foretext.folder import fingerprint
 from foretext.ladder.cells import Plan
 from foretext.ladder.config import LadderConfig
+from foretext.ladder.origins import content_key, opened_source
 from foretext.models.catalog import family
-from foretext.recipe import Recipe, to_json
+from foretext.recipe import FamilyConfig, Recipe, to_json
 from foretext.recipes import find
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Labelled
+from foretext.types import JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """One pretrained rung of a grid: its recipe with the grid's budget in it, and its ways of transfer."""
+    """One pretrained rung of a grid: its recipe with the grid's budget in it, and its ways of transfer.
+
+    A rung of weights that exist has a `source`, and `source_key`, the fingerprint of its content. Without `trained`
+    it is taken as it is, and `recipe` is the source's own; otherwise `recipe` goes on from it. `scratch`: whether the
+    same network is run from scratch too, where the grid has that baseline."""
 
     name: str
     recipe: Recipe
     hows: tuple[str, ...]
+    source: Pretrained | None = None
+    source_key: str = ""
+    trained: bool = True
+    scratch: bool = True
+
+    @property
+    def family(self) -> FamilyConfig:
+        """The network: a source's keeps its shape."""
+        return self.recipe.family if self.source is None else self.source.recipe.family
+
+    @property
+    def identity(self) -> dict[str, JSON]:
+        """What decides its pretraining, as JSON: the recipe (a folder of first vectors by its content, citations left out,
+        since they decide nothing) and the source's content."""
+        source = {"source": self.source_key} if self.source_key else {}
+        decides = to_json(identified(self.recipe)) if self.trained else {}
+        return {**{name: value for name, value in decides.items() if name != "cites"}, **source}
 
 
 def rungs(config: LadderConfig) -> list[Rung]:
-    """The grid's rungs; UsageError for an unknown recipe or way, or a setting that is none of the recipe's."""
-    found = []
-    for name in config.rungs:
-        base = find(name)
-        settled = override(base, config.settings.get(name, {}), place=f"settings.{name}")
-        # Word vectors name their own number of passes: on little text, more of them make the vectors worse.
-        own = getattr(settled.family, "epochs", None)
-        limits = replace(
-            settled.limits, steps=None, epochs=own, minutes=config.minutes, checkpoint_minutes=1.0, evaluations=4
+    """The grid's rungs; UsageError for an unknown recipe or way, a setting that is none of the recipe's, or a source
+    that is not there."""
+    return [rung(config, name) for name in config.rungs]
+
+
+def rung(config: LadderConfig, name: str) -> Rung:
+    """The grid's rung `name`."""
+    origin = config.origins.get(name)
+    source = opened_source(origin.path) if origin else None
+    key = content_key(source) if source else ""
+    scratch = origin is None or origin.scratch
+    if origin and source and not origin.recipe:
+        hows = config.how.get(name) or default_hows(source.recipe.family)
+        return Rung(
+            name=name, recipe=source.recipe, hows=hows, source=source, source_key=key, trained=False, scratch=scratch
         )
-        hows = config.how.get(name) or default_hows(settled)
-        found.append(Rung(name=name, recipe=replace(settled, limits=limits, seed=config.seed), hows=hows))
-    return found
+    settled = override(find(origin.recipe if origin else name), config.settings.get(name, {}), place=f"settings.{name}")
+    # Word vectors name their own number of passes: on little text, more of them make the vectors worse.
+    own = getattr(settled.family, "epochs", None)
+    minutes = origin.minutes if origin and origin.minutes else config.minutes
+    limits = replace(settled.limits, steps=None, epochs=own, minutes=minutes, checkpoint_minutes=1.0, evaluations=4)
+    recipe = replace(settled, limits=limits, seed=config.seed)
+    hows = config.how.get(name) or default_hows(source.recipe.family if source else recipe.family)
+    return Rung(name=name, recipe=recipe, hows=hows, source=source, source_key=key, scratch=scratch)
 
 
-def default_hows(made: Recipe) -> tuple[str, ...]:
+def default_hows(made: FamilyConfig) -> tuple[str, ...]:
     """What a family is good for: static vectors as features; contextual networks as features and fine-tuned."""
-    can = family(made.family.name).can
+    can = family(made.name).can
     return ("features", "finetune") if "contextual" in can else ("features",)
 
 
 def corpus_plan(rung: Rung, corpus_key: str) -> Plan:
-    """The pretraining cell of a rung."""
-    return Plan(kind="pretraining", rung=rung.name, config=_identity(rung.recipe), data={"corpus": corpus_key}, seed=rung.recipe.seed)
+    """The pretraining cell of a rung; weights taken as they are depend on no corpus."""
+    data = {"corpus": corpus_key} if rung.trained else None
+    return Plan(kind="pretraining", rung=rung.name, config=rung.identity, data=data, seed=rung.recipe.seed if rung.trained else 0)
 
 
 def plans(config: LadderConfig, found: Sequence[Rung], corpus_key: str, task: Mapping[str, str]) -> list[Plan]:
@@ -73,7 +109,7 @@ def plans(config: LadderConfig, found: Sequence[Rung], corpus_key: str, task: Ma
                 kind="score",
                 rung=rung.name,
                 how=how,
-                config={"recipe": _identity(rung.recipe), "strategy": msgspec.to_builtins(strategy(config, how))},
+                config={"recipe": rung.identity, "strategy": msgspec.to_builtins(strategy(config, how))},
                 data=task,
                 needs=pretraining[rung.name].key,
             )
@@ -83,7 +119,7 @@ def plans(config: LadderConfig, found: Sequence[Rung], corpus_key: str, task: Ma
 
 def ways(config: LadderConfig, rung: Rung) -> tuple[str, ...]:
     """A rung's ways in the table's order: from scratch first, where it is asked for and the network is fine-tuned."""
-    scratch = "scratch" in config.baselines and "finetune" in rung.hows
+    scratch = "scratch" in config.baselines and "finetune" in rung.hows and rung.scratch
     return (("scratch",) if scratch else ()) + rung.hows
 
 
@@ -101,8 +137,3 @@ def task_key(pool: Labelled, test: Labelled) -> dict[str, str]:
         "pool": fingerprint(list(pool.texts), names(pool)),
         "test": fingerprint(list(test.texts), names(test)),
     }
-
-
-def _identity(made: Recipe) -> object:
-    """A recipe as JSON without its citations, which decide nothing, and a folder of first vectors by its content."""
-    return {name: value for name, value in to_json(identified(made)).items() if name != "cites"}

@@ -15,6 +15,13 @@ LEGEND = (
     "▲ above, = level with, ▼ below the column's best baseline (paired 95 % interval)"
 )
 
+ELSEWHERE = "†"
+"""Marks the pretraining time of rows whose weights were made elsewhere."""
+FOOTNOTE = (
+    f"{ELSEWHERE} starts from weights made elsewhere, on other text, which may hold the test texts, and at another cost; the "
+    "time is what was spent here (– = they are taken as they are)"
+)
+
 
 def score_text(entry: Entry | None) -> str:
     """"67.1 ±1.2", in percent; "–" for a cell that is not there, "failed" where every seed failed."""
@@ -58,7 +65,7 @@ def memory_text(size: int) -> str:
 def cost_texts(row: Row) -> list[str]:
     """Pretraining, transfer, answering, parameters, memory."""
     return [
-        seconds_text(row.pretraining),
+        seconds_text(row.pretraining) + (f" {ELSEWHERE}" if row.source else ""),
         seconds_text(row.transfer),
         seconds_text(row.predict),
         count_text(row.parameters),
@@ -83,7 +90,9 @@ def as_text(table: Table) -> str:
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
     lines = [_line(line, widths) for line in [head, *body]]
     lines.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join([*lines, "", *_wrapped(LEGEND, max(60, sum(widths) + 2 * len(widths) - 2)), *table.failures])
+    width = max(60, sum(widths) + 2 * len(widths) - 2)
+    notes = [LEGEND, FOOTNOTE] if any(row.source for row in table.rows) else [LEGEND]
+    return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note, width)), *table.failures])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -105,7 +114,7 @@ def as_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = "rung how baseline labels seeds failed accuracy low high macro_f1 difference_to_best_baseline"
-    names += " difference_low difference_high verdict best pretraining_s transfer_s predict_s parameters memory_bytes"
+    names += " difference_low difference_high verdict best pretraining_s transfer_s predict_s parameters memory_bytes elsewhere"
     writer.writerow(names.split())
     for n, row in enumerate(table.rows):
         for count, entry in row.entries.items():
@@ -119,7 +128,7 @@ def as_csv(table: Table) -> str:
                 *("" if value is None else f"{value:.6f}" for value in gaps),
                 entry.verdict, int(table.best.get(count) == n),
                 *("" if value is None else f"{value:.3f}" for value in costs),
-                row.parameters, row.memory,
+                row.parameters, row.memory, int(bool(row.source)),
             ])  # fmt: skip
     return out.getvalue()
 

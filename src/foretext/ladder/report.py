@@ -9,7 +9,7 @@ from foretext.ladder.findings import findings
 from foretext.ladder.forest import distances
 from foretext.ladder.index import Index
 from foretext.ladder.plot import efficiency, looks
-from foretext.ladder.rendering import MARKS, cost_texts, memory_text, seconds_text
+from foretext.ladder.rendering import FOOTNOTE, MARKS, cost_texts, memory_text, seconds_text
 from foretext.ladder.table import Entry, Row, Table, build
 
 READING = (
@@ -88,7 +88,8 @@ def _lead(index: Index, table: Table) -> str:
         if index.transductive
         else "No pretraining text holds a test text."
     )
-    return f"{words}. {held}"
+    unknown = " What the weights made elsewhere have read is not known." if any(row.source for row in table.rows) else ""
+    return f"{words}. {held}{unknown}"
 
 
 def _unfinished(missing: int, total: int) -> str:
@@ -129,6 +130,8 @@ def _table(table: Table) -> str:
     style = looks(table.rows)
     body = "".join(_table_row(table, n, row, style[n].colour) for n, row in enumerate(table.rows))
     legend = "underlined: best of its column · ▲ above, = level with, ▼ below the best baseline of the column"
+    if any(row.source for row in table.rows):
+        legend += f"<br>{FOOTNOTE}"
     lost = "".join(f'<p class="note">Failed: {escape(text)}</p>' for text in table.failures)
     return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div><p class="note">{legend}</p>{lost}'
 
@@ -166,7 +169,9 @@ def _pretraining(cells: Sequence[Cell]) -> str:
         if cell.kind != "pretraining":
             continue
         spent, training = cell.seconds.get("pretraining"), cell.seconds.get("training")
-        told = [f"{seconds_text(spent)} in all, {seconds_text(training)} of them training", f"{memory_text(cell.memory)} at the peak"]
+        told = ["weights made elsewhere, on other text"] if cell.source else []
+        told += ["taken as they are"] if spent is None else [f"{seconds_text(spent)} in all, {seconds_text(training)} of them training"]
+        told.append(f"{memory_text(cell.memory)} at the peak")
         told += [f"{name} {_number(value)}" for name, value in cell.notes.items() if isinstance(value, int | float)]
         told += [f"held-out {name} {value:.3f}" for name, value in cell.scores.items() if name in _REACHED]
         if "unigram entropy" in cell.scores:

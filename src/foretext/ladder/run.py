@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foretext.baselines import BASELINE_RUNGS, names
@@ -10,7 +10,7 @@ from foretext.errors import UsageError
 from foretext.folder import is_sealed, locked, write_json
 from foretext.ladder.cells import Cell, CellFolder, Plan
 from foretext.ladder.config import LadderConfig
-from foretext.ladder.draw import check_task
+from foretext.ladder.draw import check_task, rows_of
 from foretext.ladder.index import Index, cell_folder, read_ladder, write_index
 from foretext.ladder.plan import Rung, plans, rungs, task_key
 from foretext.ladder.rendering import as_csv, as_json, as_text
@@ -22,6 +22,9 @@ from foretext.ladder.workers import Crew
 from foretext.models.catalog import family
 from foretext.tasks.base import Labelled
 from foretext.types import JSON
+
+PART = 400
+"""Texts encoded at a time by one worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,8 @@ def _run(config: LadderConfig, out: Path, watch: LadderWatch) -> Result:
     todo = [plan for plan in made if not _there(out, cells, plan)]
     write_index(out, _index(config, found, made, pool, test))
     workers = config.workers or len(os.sched_getaffinity(0))
-    watch.begin(todo, len(made) - len(todo), config.minutes, workers)
+    ahead = _ahead(found, todo, pool, test)
+    watch.begin([*ahead, *todo], len(made) - len(todo), config.minutes, workers)
     crew = Crew(config=config, out=out, cells=cells, watch=watch)
     crew.run([plan for plan in todo if plan.kind == "score" and not plan.needs], workers, 1)
     for plan in todo:
@@ -84,8 +88,27 @@ def _run(config: LadderConfig, out: Path, watch: LadderWatch) -> Result:
             # Timed: it has the machine to itself, or its trial and its seconds would lie.
             crew.run([plan], 1, None)
     ready = {plan.key for plan in made if plan.kind == "pretraining" and cells.find(plan.key)}
+    crew.run([plan for plan in ahead if plan.needs in ready], workers, 1)
     crew.run(_heavy_first([plan for plan in todo if plan.needs in ready]), workers, 1)
     return render(out)
+
+
+def _ahead(found: Sequence[Rung], todo: Sequence[Plan], pool: Labelled, test: Labelled) -> list[Plan]:
+    """The texts that each contextual rung's features cells will read, in parts, so that workers share the encoding: every
+    test text, and every labelled text of a label set, once a rung."""
+    made = []
+    for rung in found:
+        cells = [plan for plan in todo if (plan.rung, plan.how) == (rung.name, "features")]
+        if not cells or "contextual" not in family(rung.family.name).can:
+            continue
+        drawn = sorted({row for plan in cells for row in rows_of(pool, plan.labels, plan.seed)})
+        rows = [("test", row) for row in range(len(test.texts))] + [("pool", row) for row in drawn]
+        for number, start in enumerate(range(0, len(rows), PART)):
+            part = rows[start : start + PART]
+            config = {name: [row for where, row in part if where == name] for name in ("test", "pool")}
+            plan = replace(cells[0], kind="encoding", labels=0, seed=number, config=config)
+            made.append(plan)
+    return made
 
 
 def _there(out: Path, cells: CellFolder, plan: Plan) -> bool:
@@ -152,14 +175,23 @@ def _about(config: LadderConfig, found: Sequence[Rung]) -> Mapping[str, str]:
         "scratch": "The same network with the same tokenizer, never pretrained, trained on the labelled texts as the fine-tuned one is.",
     }
     for rung in found:
-        what = f"{family(rung.recipe.family.name).about}, {_size(rung)}"
+        what = f"{family(rung.family.name).about}, {_size(rung)}{_came(rung)}"
         about.update({shown(rung.name, how): f"{what}. {ways[how]}" for how in ways})
     return about
 
 
+def _came(rung: Rung) -> str:
+    """Where weights made elsewhere came from, and what was done to them here."""
+    if rung.source is None:
+        return ""
+    if not rung.trained:
+        return "; weights made elsewhere on other text, taken as they are"
+    return f"; weights made elsewhere on other text, pretrained further on this text for {rung.recipe.limits.minutes:g} min"
+
+
 def _size(rung: Rung) -> str:
     """"4 layers, 256 wide"."""
-    layers, width = (getattr(rung.recipe.family, name, 0) for name in ("layers", "width"))
+    layers, width = (getattr(rung.family, name, 0) for name in ("layers", "width"))
     return f"{layers} layers, {width} wide" if layers else f"{width} wide"
 
 

@@ -62,6 +62,8 @@ class Row:
     parameters: int
     memory: int
     """Largest peak of resident bytes among the row's cells and its pretraining."""
+    source: str = ""
+    """Fingerprint of the weights it started from, where those were made elsewhere."""
 
     @property
     def name(self) -> str:
@@ -139,6 +141,7 @@ def _row(name: tuple[str, str], cells: Sequence[Cell], pretraining: Mapping[str,
         predict=_mean([cell.seconds.get("predict", 0.0) for cell in good]),
         parameters=max((cell.parameters for cell in good), default=0),
         memory=max(peaks, default=0),
+        source=first.source if first and how != "scratch" else "",
     )
 
 

@@ -19,6 +19,11 @@ def corpus_of(config: LadderConfig, test: Labelled) -> Corpus:
     return excluding(whole, test.texts) if config.hold_out else whole
 
 
+def shared_folder(out: Path) -> Path:
+    """Where the vectors of texts lie that several cells read."""
+    return out / "cache" / "shared"
+
+
 def model_folder(out: Path, key: str) -> Path:
     """Where a pretraining cell's model lies."""
     return out / "models" / key

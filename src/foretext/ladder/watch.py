@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 from foretext.ladder.cells import Cell, Plan
@@ -47,7 +47,7 @@ class Estimate:
 
     def ended(self, plan: Plan, cell: Cell) -> None:
         self._left.pop(plan.key, None)
-        self._seen.setdefault(self._kind(plan), []).append(sum(cell.seconds.get(n, 0.0) for n in ("transfer", "predict")))
+        self._seen.setdefault(self._kind(plan), []).append(sum(cell.seconds.get(n, 0.0) for n in ("transfer", "predict", "encoding")))
 
     def left(self) -> float:
         """Seconds; pretrainings one after the other, the rest side by side."""
@@ -55,7 +55,7 @@ class Estimate:
         for key, plan in self._left.items():
             rest = 1.0 - self._share.get(key, 0.0)
             if plan.kind == "pretraining":
-                alone += 60 * self._minutes * rest
+                alone += 60 * self._pretraining(plan) * rest
             else:
                 shared += self._cost(plan) * rest
         return alone + shared / self._workers
@@ -64,8 +64,14 @@ class Estimate:
         seen = self._seen.get(self._kind(plan))
         return sum(seen) / len(seen) if seen else GUESS.get(plan.how, 5.0)
 
+    def _pretraining(self, plan: Plan) -> float:
+        """Minutes: the recipe's own; none for weights that are taken as they are."""
+        config = plan.config if isinstance(plan.config, Mapping) else {}
+        own = config.get("limits", {}).get("minutes")
+        return own or (0.0 if "source" in config else self._minutes)
+
     def _kind(self, plan: Plan) -> str:
-        return f"{plan.rung}/{plan.how}/{plan.labels}"
+        return f"{plan.kind}/{plan.rung}/{plan.how}/{plan.labels}"
 
 
 def told(cell: Cell) -> str:
@@ -73,7 +79,9 @@ def told(cell: Cell) -> str:
     if cell.failed:
         return f"failed: {cell.failed}"
     if cell.kind == "pretraining":
-        return seconds_text(cell.seconds.get("pretraining"))
+        return seconds_text(cell.seconds["pretraining"]) if cell.seconds else "taken as it is"
+    if cell.kind == "encoding":
+        return seconds_text(cell.seconds.get("encoding"))
     return f"{100 * cell.scores['accuracy']:.1f} %"
 
 

@@ -4,14 +4,33 @@ BERT draws every matrix from a normal distribution cut off at two standard devia
 (google-research/bert, modeling.py, `create_initializer`; Devlin et al. 2019 give no figure, the config says 0.02).
 """
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 
 from foretext import draws
 
+_UNSET: ContextVar[bool] = ContextVar("modules are made to be loaded", default=False)
+
+
+@contextlib.contextmanager
+def to_be_loaded() -> Iterator[None]:
+    """Modules made inside get no starting values, for every parameter of theirs is loaded next: drawing those of a
+    BERT-base takes seconds that nobody sees the fruit of."""
+    token = _UNSET.set(True)
+    try:
+        yield
+    finally:
+        _UNSET.reset(token)
+
 
 def truncated_normal_(parameter: Tensor, sd: float, seed: int, name: str) -> None:
     """Fill from N(0, sd²) cut off at ±2 sd, in place. As in TensorFlow, what remains has a deviation of 0.88 sd."""
+    if parameter.is_meta:
+        return  # a network that is only counted
     generator = torch.Generator(device=parameter.device).manual_seed(draws.number(seed, f"initial {name}"))
     with torch.no_grad():
         nn.init.trunc_normal_(parameter, 0.0, sd, -2.0 * sd, 2.0 * sd, generator=generator)
@@ -22,6 +41,8 @@ def initialise(module: nn.Module, sd: float, seed: int, name: str, shared: nn.Mo
 
     `name` sets two modules of one model apart. Parameters that belong to `shared` (tied) are left alone.
     """
+    if _UNSET.get():
+        return
     tied = set(map(id, shared.parameters())) if shared is not None else set()
     for path, parameter in module.named_parameters():
         if id(parameter) in tied:

@@ -15,7 +15,7 @@ CHUNK_BYTES = 8 << 20
 
 def logits(hidden_MD: Tensor, table_VD: Tensor, bias_V: Tensor) -> Tensor:
     """Scores of every vocabulary entry at every place, fp32 (or wider) [M,V]: h·Eᵀ + b."""
-    return _widened(torch.matmul(hidden_MD, table_VD.t())) + bias_V
+    return widened(torch.matmul(hidden_MD, table_VD.t())) + bias_V
 
 
 def summed_cross_entropy(
@@ -34,7 +34,8 @@ def summed_cross_entropy(
     return result
 
 
-def _widened(x: Tensor) -> Tensor:
+def widened(x: Tensor) -> Tensor:
+    """`x` in fp32 at least; float64 stays what it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

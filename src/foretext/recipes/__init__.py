@@ -20,6 +20,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-large-wwm": bert.bert_large_wwm,
     "bert-base-chinese": bert.bert_base_chinese,
     "bert-budget": bert.bert_budget,
+    "bert-continue": bert.bert_continue,
     "word2vec": word2vec.word2vec,
 }
 

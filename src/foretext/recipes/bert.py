@@ -166,6 +166,44 @@ def bert_budget() -> Recipe:
     )
 
 
+def bert_continue() -> Recipe:
+    """Go on with a BERT that is there (--from) on the text of a domain; network and vocabulary are the source's."""
+    return Recipe(
+        name="bert-continue",
+        family=BertConfig(),
+        tokenizer=TokenizerConfig(kind="wordpiece", size=30522, lowercase=True, strip_accents=True),
+        windows=WindowsConfig(kind="packed", length=128, copies=0),
+        objectives={"masked": MaskedConfig(rate=0.15, mask=0.8, random=0.1, most=None)},
+        optimizer=OptimizerConfig(kind="adamw", rate=1e-4, betas=(0.9, 0.98), epsilon=1e-6, decay=0.01, clip=1.0),
+        schedule=ScheduleConfig(shape="linear", warmup=0.06),
+        batch=BatchConfig(rows=32, precision="bf16"),
+        limits=Limits(minutes=10.0, evaluations=10),
+        initial_bias="unigram",
+        cites=CONTINUE_CITES,
+    )
+
+
+CONTINUE_CITES = {
+    "family": "the source's, with the tokenizer: what stands here counts only without --from; dropout is this recipe's",
+    "family.dropout": "Gururangan et al. 2020 (arXiv 2004.10964), appendix, hyperparameters of adaptive pretraining: 0.1",
+    "tokenizer": "the source's",
+    "windows.kind": "Liu et al. 2019 (arXiv 1907.11692), section 4.2: full sentences, packed",
+    "windows.length": "ours: 128, a quarter of the paper's 512 (four times the sequences for the same minutes)",
+    "windows.copies": "Liu et al. 2019, section 4.1: masks drawn anew each time",
+    "objectives": "Gururangan et al. 2020, section 3: masked LM alone",
+    "objectives.masked.rate": "Devlin et al. 2019, section 3.1; Gururangan et al. 2020: as RoBERTa, 15 %",
+    "optimizer.kind": "Gururangan et al. 2020, appendix: Adam with decoupled decay",
+    "optimizer.rate": "Gururangan et al. 2020, appendix: 1e-4 for task text, 5e-4 (at batches of 2048) for a domain's; the smaller",
+    "optimizer.betas": "Gururangan et al. 2020, appendix: 0.9, 0.98",
+    "optimizer.epsilon": "Gururangan et al. 2020, appendix: 1e-6",
+    "optimizer.decay": "Gururangan et al. 2020, appendix: 0.01",
+    "optimizer.clip": "ours: 1.0 as BERT's code; RoBERTa clips at 0",
+    "schedule.shape": "Gururangan et al. 2020, appendix: linear decay",
+    "schedule.warmup": "Gururangan et al. 2020, appendix: a share of 0.06",
+    "batch.rows": "ours: 32, for minutes on a CPU; the paper has 256 and 2048",
+    "initial_bias": "ours: only a head that the source lacks starts from log unigram frequencies",
+}
+
 _MEASURED = "measured on a small CPU budget (docs/LOG.md)"
 
 BUDGET_CITES = {

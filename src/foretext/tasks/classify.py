@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foretext.config import ranges
 from foretext.data.render import Fit
 from foretext.draws import generator
-from foretext.errors import DataError
+from foretext.errors import DataError, UsageError
 from foretext.metrics import Calibration, Metric, MultiLabel, SingleLabel
 from foretext.tasks.base import Labelled, Prediction, Source, read_labelled
 from foretext.tasks.columns import Columns
@@ -43,6 +44,11 @@ class ClassifyConfig:
     """Share of the training texts set aside for early stopping where no dev set is given; 0 = none."""
     fit: Fit = field(default_factory=Fit)
     """What happens to texts longer than the encoder can read."""
+
+    def __post_init__(self) -> None:
+        ranges(self, shares=("dev_share",))
+        if self.separator == "":
+            raise UsageError("expected a separator of at least one character, found none", place="separator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

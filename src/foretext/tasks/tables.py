@@ -6,6 +6,7 @@ unless the whole cell stands in quotes with the inner ones doubled: GLUE's files
 
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from foretext import pickles
 from foretext.errors import DataError, ResourceError, UsageError
 from foretext.tasks.columns import text_column
 from foretext.text.sources import Source
@@ -55,6 +57,7 @@ def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
     path = Path(path)
     if not path.is_file():
         raise UsageError("no such file", file=path)
+    pickles.refuse_file(path)
     kind, compression = format_of(path)
     if kind == "parquet":
         if compression:
@@ -78,6 +81,7 @@ def read_texts(source: str | Path, *, text: str | None = None, header: bool = Tr
         return
     if not path.is_file():
         raise UsageError("no such file", file=path)
+    pickles.refuse_file(path)
     if ".txt" in path.suffixes and text is None:
         yield from (line.rstrip("\r\n") for line in _file_lines(path))
         return
@@ -162,9 +166,10 @@ def _named(rows: Iterator[tuple[list[str], int]], path: Path, *, header: bool) -
     if first is None:
         raise DataError("expected rows, found an empty file", file=path)
     names = [name.strip() for name in first[0]] if header else [str(i + 1) for i in range(len(first[0]))]
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        raise DataError(f"two columns are named {twice[0]!r}", file=path, place="line 1", remedy="rename one")
+    counts = Counter(names)
+    twice = next((name for name in names if counts[name] > 1), None)
+    if twice is not None:
+        raise DataError(f"two columns are named {twice!r}", file=path, place="line 1", remedy="rename one")
     if not header:
         yield Row(cells=dict(zip(names, first[0], strict=True)), line=first[1])
     for cells, line in rows:

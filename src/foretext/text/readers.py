@@ -21,7 +21,8 @@ Errors: TypeAlias = Literal["strict", "replace"]
 LONGEST = 1 << 16
 """Characters. A longer paragraph is cut at its last sentence end, else its last space, else here."""
 
-_SENTENCE_END = re.compile("[.!?。！？…；]+[”’」』）】》\"')\\]]*\\s+|[。！？…；]+[”’」』）】》]*")
+_SENTENCE_END = re.compile("([.!?。！？…；]++)([”’」』）】》\"')\\]]*+)(\\s*+)")
+"""Possessive, and always a match: a run of a million full stops is passed over once, not once from each of them."""
 _HEADING = re.compile(r"^ = [^=].*[^=] = $")
 _RECORD_NOISE = " =\t"
 
@@ -128,7 +129,14 @@ def cut(string: str, most: int = LONGEST) -> tuple[str, str]:
     half = most // 2
     place = 0
     for match in _SENTENCE_END.finditer(string, half, most):
-        place = match.end()
+        run, closing, space = match.groups()
+        chinese = run.rstrip(".!?")  # these three end a sentence only before white space
+        if space:
+            place = match.end()
+        elif chinese:
+            place = match.start() + len(chinese)
+            if chinese == run:
+                place += len(closing) - len(closing.lstrip("”’」』）】》"))
     if not place:
         place = max(string.rfind(space, half, most) for space in (" ", "\t", "\u3000")) + 1
     if not place:

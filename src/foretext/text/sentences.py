@@ -18,7 +18,8 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f\
 
 _HAN = re.compile(f"[{HAN}]")
 _LATIN_RUN = re.compile(f"[^\\W\\d_{HAN}]+")
-_CHINESE_END = re.compile("[。！？｡…；!?]++([”’」』）】》〉〕］\"')\\]]*+)(?![，、：；,:;。！？])\\s*")
+_CHINESE_END = re.compile("(?<![。！？｡…；!?])[。！？｡…；!?]++([”’」』）】》〉〕］\"')\\]]*+)(?![，、：；,:;。！？])\\s*")
+_LONG_RUN = re.compile(r"[!?.]{256,}+")
 _VISIBLE = re.compile(r"\w")
 _ENDS_IN_CHINESE = re.compile("[。！？｡]")
 
@@ -53,7 +54,9 @@ def split_sentences(paragraph: str, language: Language = "auto") -> list[str]:
 
 def _spaced(paragraph: str) -> list[str]:
     """nupunkt's sentences, cut at their starts, so that white space between two belongs to the first."""
-    starts = [start for start, _ in _spans()(paragraph)]
+    # nupunkt is quadratic in a run of marks (64 K of "!" took it 5 s): it is shown one long word that ends in a mark.
+    shown = _LONG_RUN.sub(lambda run: "a" * (len(run[0]) - 1) + run[0][-1], paragraph)
+    starts = [start for start, _ in _spans()(shown)]
     if len(starts) < 2:
         return [paragraph]
     stops = [*starts[1:], len(paragraph)]

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
+from foretext import pickles
 from foretext.errors import DataError, ForetextError, ResourceError, UsageError
 
 Compression: TypeAlias = Literal["", "gz", "bz2", "xz", "zst"]
@@ -36,6 +37,12 @@ _MAGIC: dict[bytes, Compression] = {
 _BZIP2 = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
 """A block, or the end, after "BZh9": two letters alone could start a text."""
 _SUFFIXES: dict[str, Compression] = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+RATIO = 1_000
+"""Most bytes that one compressed byte may become: text reaches 20, and many copies of a line 300."""
+FREE = 1 << 25
+"""Bytes that come out before the ratio is looked at."""
+XZ_MEMORY = 1 << 28
+"""Bytes that an xz stream may ask its reader for; `xz -9` asks for 65 MiB, a forged header for 4 GiB."""
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError, ValueError)
 
 
@@ -83,11 +90,13 @@ class Source:
             yield stream
 
     def compression(self) -> Compression:
-        """Told from the first bytes; a compressed suffix over other bytes is damage (DataError)."""
+        """Told from the first bytes; a compressed suffix over other bytes is damage (DataError), and a pickle is
+        refused (ArtefactError)."""
         with self.raw() as stream:
-            head = stream.read(10)
+            head = stream.read(pickles.HEAD)
+        pickles.refuse(self.name, head)
         for magic, kind in _MAGIC.items():
-            if head.startswith(magic) and (kind != "bz2" or head[4:] in _BZIP2):
+            if head.startswith(magic) and (kind != "bz2" or head[4:10] in _BZIP2):
                 return kind
         promised = _SUFFIXES.get(PurePosixPath(self.name).suffix.lower(), "")
         if promised:
@@ -100,7 +109,7 @@ class Source:
         return ""
 
     def chunks(self) -> Iterator[bytes]:
-        """The decompressed bytes, about `CHUNK` at a time. Damage anywhere is one DataError."""
+        """The decompressed bytes, about `CHUNK` at a time. Damage anywhere, or a compression bomb, is one DataError."""
         kind = self.compression()
         done = 0
         with self.raw() as stream:
@@ -122,6 +131,13 @@ class Source:
                 if not chunk:
                     return
                 done += len(chunk)
+                if kind and done > FREE and done > RATIO * max(1, stream.tell()):
+                    raise DataError(
+                        f"a compression bomb? {stream.tell():,} bytes of {kind} became more than {done >> 20:,} MiB",
+                        file=self.name,
+                        place=f"byte {stream.tell()}",
+                        remedy="if it is wanted, decompress it first",
+                    )
                 yield chunk
 
     def sample(self, size: int) -> tuple[bytes, bool]:
@@ -137,16 +153,14 @@ class Source:
 
 
 def _reader(stream: BinaryIO, kind: Compression) -> Iterator[bytes]:
-    if kind == "zst":
-        yield from _zstandard(stream)
+    if kind in ("zst", "xz"):
+        yield from _zstandard(stream) if kind == "zst" else _xz(stream)
         return
     opened: Any = stream
     if kind == "gz":
         opened = gzip.GzipFile(fileobj=stream)
     elif kind == "bz2":
         opened = bz2.BZ2File(stream)
-    elif kind == "xz":
-        opened = lzma.LZMAFile(stream)  # noqa: SIM115  (`stream` is closed by its opener)
     while chunk := opened.read(CHUNK):
         yield chunk
 
@@ -171,6 +185,23 @@ def _zstandard(stream: BinaryIO) -> Iterator[bytes]:
             frame = None if frame.eof else frame
     if frame is not None:
         raise EOFError("the last frame is incomplete")
+
+
+def _xz(stream: BinaryIO) -> Iterator[bytes]:
+    """Streams one after another, within `XZ_MEMORY` whatever the header asks for (lzma.LZMAFile has no such limit)."""
+    machine, begun, data = lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), False, b""
+    while data or not machine.needs_input or (data := stream.read(1 << 16)):
+        if not begun and not (data := data.lstrip(b"\0")):  # NULs may pad the space between streams
+            continue
+        out = machine.decompress(data, CHUNK)
+        begun, data = True, b""
+        if out:
+            yield out
+        if machine.eof:
+            data, begun = machine.unused_data, False
+            machine = lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
+    if begun:
+        raise EOFError("the last stream is incomplete")
 
 
 def _file_system(url: str) -> tuple[Any, str]:

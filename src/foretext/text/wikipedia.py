@@ -101,7 +101,8 @@ def _page(page: Any, number: int, unwanted: frozenset[str], counts: Counts) -> I
 
 _DROPPED_TAGS = frozenset({"ref", "references", "table", "gallery", "math", "timeline", "imagemap", "syntaxhighlight",
                            "source", "score", "hiero", "chem", "code", "pre", "style"})  # fmt: skip
-_REFERENCE = re.compile(r"<!--.*?-->|<ref\b[^<>]*/>|<ref\b[^<>]*>.*?</ref\s*>", re.DOTALL | re.IGNORECASE)
+_REFERENCE = re.compile(r"(<!--)|<ref\b[^<>]*+(/>|>)", re.IGNORECASE)
+_REFERENCE_END = re.compile(r"</ref\s*+>", re.IGNORECASE)
 _LEFT = re.compile(
     r"^[ \t]*(?:\{\||\|[-}+]?|!).*$|__[A-Z]+__|\[\[|\]\]|'{2,}|<[^>\n]{0,200}>|^thumb\|.*$", re.MULTILINE
 )
@@ -115,7 +116,8 @@ def running_text(markup: str, unwanted: frozenset[str] = frozenset({"file", "ima
     categories. `unwanted`: lower-case link prefixes whose links vanish whole."""
     import mwparserfromhell
 
-    code = mwparserfromhell.parse(_without_tables(_REFERENCE.sub("", markup)), skip_style_tags=True)
+    plain = _without_open_templates(_without_tables(_without_references(markup)))
+    code = mwparserfromhell.parse(plain, skip_style_tags=True)
     text = "".join(_visible(node, unwanted) for node in code.nodes)
     rows = (_BRACKETS.sub("", _LEFT.sub("", row)).strip() for row in text.split("\n"))
     return "\n".join(row for row in rows if row and row[0] not in "*#:;" + _LIST)
@@ -138,6 +140,56 @@ def _visible(node: Any, unwanted: frozenset[str]) -> str:
         if colon and prefix.strip().lower() in unwanted:
             return ""
     return str(node.__strip__(normalize=True, collapse=True, keep_template_params=False) or "")
+
+
+def _without_references(markup: str) -> str:
+    """Comments and references out. One that is never closed stays, and is looked for once: a search to the end of the
+    article from each of them would be quadratic."""
+    kept: list[str] = []
+    at = done = 0
+    endless = {"<!--": False, "<ref": False}
+    while (found := _REFERENCE.search(markup, at)) is not None:
+        at = found.end()
+        if found.group(2) and found.group().endswith("/>"):
+            stop = at
+        else:
+            kind = "<!--" if found.group(1) else "<ref"
+            stop = -1 if endless[kind] else _end_of(markup, kind, at)
+            endless[kind] = stop < 0
+        if stop >= 0:
+            kept.append(markup[done : found.start()])
+            at = done = stop
+    return "".join(kept) + markup[done:]
+
+
+def _end_of(markup: str, kind: str, at: int) -> int:
+    if kind == "<!--":
+        stop = markup.find("-->", at)
+        return stop + 3 if stop >= 0 else -1
+    end = _REFERENCE_END.search(markup, at)
+    return end.end() if end else -1
+
+
+_BRACES = re.compile(r"\{\{+|\}\}+")
+_OPEN_TEMPLATES = 20
+"""Templates left open that the parser may see."""
+
+
+def _without_open_templates(markup: str) -> str:
+    """Where many templates are never closed, their braces out: the parser tries each to the end of the article."""
+    unclosed: list[re.Match[str]] = []
+    for braces in _BRACES.finditer(markup):
+        if braces.group()[0] == "{":
+            unclosed.append(braces)
+        elif unclosed:
+            unclosed.pop()
+    if len(unclosed) <= _OPEN_TEMPLATES:
+        return markup
+    kept, done = [], 0
+    for braces in unclosed:
+        kept.append(markup[done : braces.start()])
+        done = braces.end()
+    return "".join(kept) + markup[done:]
 
 
 def _without_tables(markup: str) -> str:

@@ -4,8 +4,17 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from foretext.types import JSON, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmState:
+    """What `Alarms.state` writes."""
+
+    said: list[str]
+    norms: list[float | None]
 
 
 class Alarms:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from foretext.config import ranges
 from foretext.data.config import WindowsConfig
+from foretext.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,14 @@ class OptimizerConfig:
     muon_momentum: float = 0.95
     """Decay of Muon's Nesterov momentum, a step."""
 
+    def __post_init__(self) -> None:
+        ranges(
+            self,
+            least={"decay": 0.0, "rate": 0.0, "muon_rate": 0.0},
+            above={"epsilon": 0.0, "clip": 0.0},
+            shares=("betas", "muon_momentum"),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
@@ -50,6 +60,9 @@ class ScheduleConfig:
     floor: float = 0.0
     """"cosine" and "trapezoid": share of the peak that is left at the end."""
 
+    def __post_init__(self) -> None:
+        ranges(self, least={"warmup_steps": 0}, shares=("warmup", "start", "fall", "floor"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
@@ -62,6 +75,12 @@ class Phase:
     learning rate; the longest that fits counts, 0 = frozen (no gradient, no decay)."""
     windows: WindowsConfig | None = None
     """Windows of this phase; None = the recipe's."""
+
+    def __post_init__(self) -> None:
+        ranges(self, above={"share": 0.0})
+        for name, rate in self.rates.items():
+            if not 0.0 <= rate < float("inf"):
+                raise UsageError(f"expected a multiplier of at least 0 for {name!r}, found {rate}", place="rates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +96,9 @@ class BatchConfig:
     compile: bool = False
     """Compile the forward and backward pass with torch.compile (about a minute once; pays on long runs). A resumed run
     then repeats to rounding rather than to the bit: which kernel a shape gets depends on the shapes seen before it."""
+
+    def __post_init__(self) -> None:
+        ranges(self, least={"rows": 1, "micro": 1})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +129,11 @@ class Limits:
     """Which weights the run ends with: the last step's, or those of the best evaluation."""
     keep: int = 2
     """Newest checkpoints kept, besides the best one. 0 = write none: an interrupted run starts over."""
+
+    def __post_init__(self) -> None:
+        ranges(
+            self,
+            least={"steps": 1, "checkpoint_steps": 1, "evaluate_steps": 1, "evaluations": 0, "patience": 1, "keep": 0,
+                   "checkpoint_minutes": 0.0},
+            above={"epochs": 0.0, "minutes": 0.0},
+        )  # fmt: skip

@@ -7,6 +7,7 @@ Lines of training hold means over the steps since the line before (`step`, `loss
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,16 @@ from foretext.types import JSON, Report
 
 LINES = 1000
 """Training lines of a whole run, about: more than a plot can show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """What `Log.state` writes. A loss that was not finite comes back as None."""
+
+    steps: int
+    loss: float | None
+    parts: dict[str, tuple[float | None, int]]
+    tokens: int
 
 
 class Log:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -21,11 +21,11 @@ import numpy as np
 from foretext.errors import ArtefactError, DivergedError, Preempted
 from foretext.folder import locked
 from foretext.training import checkpoint
-from foretext.training.alarms import Alarms
+from foretext.training.alarms import Alarms, AlarmState
 from foretext.training.config import Limits
-from foretext.training.log import Log
+from foretext.training.log import Log, LogState
 from foretext.training.progress import Watch
-from foretext.types import Arrays, State, Stepper
+from foretext.types import JSON, Arrays, State, Stepper
 
 
 class NonFiniteStep(DivergedError):
@@ -146,6 +146,28 @@ class _Standing:
     early: bool = False
     seconds: float = 0.0
     saving: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cursor:
+    """What `cursor.json` must hold. `stepper`: the Stepper's own."""
+
+    total: int
+    shell: _Standing
+    log: LogState
+    alarms: AlarmState
+    stepper: Any
+
+
+def checked(cursor: JSON, folder: Path) -> JSON:
+    """`cursor` as read from the checkpoint `folder`, once its fields are known to be a run's; else ArtefactError."""
+    try:
+        msgspec.convert(cursor, _Cursor)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ArtefactError(
+            f"not where a run stands: {error}", file=folder / "cursor.json", remedy="resume from an older checkpoint"
+        ) from error
+    return cursor
 
 
 class _Shell:
@@ -269,7 +291,7 @@ class _Shell:
     def _resume(self) -> None:
         found = checkpoint.latest(self.checkpoints, self.watch.alarm) if self.limits.keep > 0 else None
         if found is not None:
-            cursor = found.state.cursor
+            cursor = checked(found.state.cursor, found.path)
             self._refuse_other(cursor.get("identity", {}), found.path)
             if cursor["total"] != self.total:
                 raise ArtefactError(

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,9 @@ import msgspec
 from foretext.adapted import Adapted, load_adapted, moved
 from foretext.bundle import SOURCE, Pretrained, machine
 from foretext.errors import ArtefactError, UsageError
+from foretext.features import Remember
 from foretext.folder import fingerprint, is_finished, locked, read_record, work_folder, write_record
+from foretext.preflight import require_transfer
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -41,8 +44,12 @@ def transfer(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    remember: Remember | None = None,
 ) -> Adapted:
     """Train a classifier on top of `sources`, `seeds` times, and keep the best or all of them.
+
+    `remember`: where the vectors of `how = "features"` come from; None = the cache folder. On a processor without bf16
+    instructions bf16 is computed as fp32, since it would only be slower there.
 
     Without `dev` a stratified part of `train` is set aside (`task.dev_share`). `resume` continues an unfinished run and
     is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings or texts under way →
@@ -52,15 +59,17 @@ def transfer(
         raise UsageError(f"seeds: expected at least 1, found {seeds}")
     watch = watch or SilentWatch()
     named = {SOURCE: sources} if isinstance(sources, Pretrained) else dict(sources)
+    device = _device(device, threads)
+    strategy = settled_precision(strategy, device)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="foretext-") as folder:
-            return _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, _device(device, threads), Path(folder))
+            return _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, device, Path(folder), remember)
     out = Path(out)
     with locked(out, wait=False):
         if resume and is_finished(out):
             return load_adapted(out)
         work = work_folder(out, resume=resume)
-        made = _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, _device(device, threads), work)
+        made = _transfer(named, task, train, dev, strategy, seeds, seed, keep, watch, device, work, remember)
         watch.say(f"writing {out}")
         saved = made.save(out)
         shutil.rmtree(work, ignore_errors=True)
@@ -79,10 +88,12 @@ def _transfer(
     watch: Watch,
     device: str,
     work: Path,
+    remember: Remember | None,
 ) -> Adapted:
     started = time.monotonic()
     task, data = read_data(task_config, train, dev, seed, watch)
-    bench = Bench(sources, task, data, strategy, watch, device)
+    require_transfer(sources, strategy, on_cpu=device == "cpu")
+    bench = Bench(sources, task, data, strategy, watch, device, remember)
     _check_plan(work / "run.json", bench, seeds, seed)
     done = [run_seed(bench, seed + i, work, watch) for i in range(seeds)]
     kept = keep_seeds(done, keep, watch, bench.metric)
@@ -125,8 +136,10 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
         "seed": seed,
     }
     if file.exists():
-        begun = read_record(file)
-        changed = [name for name, value in plan.items() if fingerprint(begun.get(name)) != fingerprint(value)]
+        before = read_record(file)
+        if not isinstance(before, dict):
+            raise ArtefactError(f"not a run's plan: {type(before).__name__}", file=file, remedy="remove the folder and start again")
+        changed = [name for name, value in plan.items() if fingerprint(before.get(name)) != fingerprint(value)]
         if changed:
             raise ArtefactError(
                 f"the unfinished run was begun with other settings: {', '.join(changed)}",
@@ -135,6 +148,16 @@ def _check_plan(file: Path, bench: Bench, seeds: int, seed: int) -> None:
             )
         return
     write_record(file, plan)
+
+
+def settled_precision(strategy: StrategyConfig, device: str) -> StrategyConfig:
+    """The strategy, in fp32 where the device has no bf16 instructions."""
+    import torch
+
+    from foretext.training.optimizers import fast_bf16
+
+    slow = strategy.precision == "bf16" and not fast_bf16(torch.device(device))
+    return replace(strategy, precision="fp32") if slow else strategy
 
 
 def _device(device: str, threads: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from foretext.data.prepared import Prepared
 from foretext.draws import generator, number
 from foretext.features import (
     Frozen,
+    Remember,
     Remembered,
     cached_encode,
     encode,
@@ -25,13 +27,14 @@ from foretext.folder import fingerprint
 from foretext.heads.classify import ClassifyHead
 from foretext.metrics import scores
 from foretext.prediction import HEAD, log_probabilities
+from foretext.preflight import require_features
 from foretext.strategies import Offer, StrategyConfig, settle
 from foretext.tasks.classify import ClassifyTask
 from foretext.text.store import default_cache
 from foretext.training.model import Model
 from foretext.training.progress import Watch
 from foretext.transferring.data import Data
-from foretext.types import JSON, Arrays, Floats, Ints
+from foretext.types import JSON, Arrays, Encoder, Floats, Ints
 
 CENTRE_TEXTS = 512
 """Training texts that a head's centre is the mean of."""
@@ -48,23 +51,19 @@ class Bench:
         strategy: StrategyConfig,
         watch: Watch,
         device: str,
+        remember: Remember | None = None,
     ) -> None:
         self.sources, self.task, self.data, self.strategy, self.device = sources, task, data, strategy, device
+        self.remember = remember
         encoders = {name: source.encoder() for name, source in sources.items()}
         self.shapes = {name: shape_of(sources[name], encoder) for name, encoder in encoders.items()}
-        self.offers = {
-            name: Offer(
-                widths=tuple(encoder.widths),
-                summary=self.shapes[name].summary is not None and "next_sentence" in sources[name].recipe.objectives,
-                groups=tuple(encoder.groups()),
-            )
-            for name, encoder in encoders.items()
-        }
+        self.offers = {name: offer_of(sources[name], encoder) for name, encoder in encoders.items()}
         self.settled = settle(strategy, self.offers, len(data.train))
         self.head = head_config(task, self.settled)
         self.label_weights = task.label_weights(data.gold[data.train])
         self.texts = {
-            name: reader_of(sources[name], task, encoder.limit).prepare(data.texts) for name, encoder in encoders.items()
+            name: reader_of(sources[name], task, encoder.limit).prepare(data.texts, data.places)
+            for name, encoder in encoders.items()
         }
         self.limit_report = {name: _limits_told(name, view, watch) for name, view in self.texts.items()}
         self.frozen: dict[str, Frozen] = {}
@@ -128,12 +127,14 @@ class Bench:
     def _remember(self, name: str, encoder: Any, watch: Watch) -> Remembered:
         view, shape = self.texts[name], self.shapes[name]
         size = forecast_bytes(view, shape, self.head)
+        require_features(size)
         watch.say(f"features of {name}: {len(view.lengths):,} windows, {size / 1e6:,.1f} MB")
         most, bf16 = self.strategy.micro_tokens, self._bf16
-        if self.strategy.cache:
+        if self.remember or self.strategy.cache:
+            remember: Remember = self.remember or partial(cached_encode, cache=default_cache())
             key = weights_key(self.sources[name])
-            features, known = cached_encode(
-                encoder, view, self.head, source=key, cache=default_cache(), most_tokens=most, device=self.device, bf16=bf16
+            features, known = remember(
+                encoder, view, self.head, source=key, most_tokens=most, device=self.device, bf16=bf16
             )
             watch.say("read from the cache" if known else "encoded and cached")
         else:
@@ -163,6 +164,12 @@ class Bench:
             return 0.0
         shares = self.task.majority(self.data.gold[self.data.train])
         return scores(self.task.metrics[:1], np.tile(shares, (len(gold), 1)), gold)[self.metric]
+
+
+def offer_of(source: Pretrained, encoder: Encoder) -> Offer:
+    """What an encoder offers a strategy."""
+    summary = shape_of(source, encoder).summary is not None and "next_sentence" in source.recipe.objectives
+    return Offer(widths=tuple(encoder.widths), summary=summary, groups=tuple(encoder.groups()))
 
 
 def weights_key(source: Pretrained) -> str:

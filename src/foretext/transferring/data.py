@@ -13,14 +13,16 @@ from foretext.tasks.base import Labelled, Source, read_labelled
 from foretext.tasks.classify import ClassifyConfig, ClassifyTask, settle, split
 from foretext.training.model import Model
 from foretext.training.progress import Watch
-from foretext.types import JSON, Batch, Ints
+from foretext.types import JSON, Batch, Ints, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Training and dev texts in one row of examples: `gold` of all, which are for training and which are dev."""
+    """Training and dev texts in one row of examples: where each stands, `gold` of all, which are for training and which
+    are dev."""
 
     texts: tuple[str, ...]
+    places: tuple[Place, ...]
     gold: Ints
     train: Ints
     dev: Ints
@@ -33,12 +35,13 @@ def read_data(
     """Read, settle the task on the training texts, find or split off dev; say what was decided."""
     whole = read_labelled(train, text=config.text, label=config.label, header=config.header)
     task = settle(config, whole)
-    gold = task.gold(whole)
+    gold, places = task.gold(whole), _places(whole)
     train_rows: Ints
     dev_rows: Ints
     if dev is not None:
         other = task.read(dev)
         both, dev_rows = _joined(whole, other), np.arange(len(whole), len(whole) + len(other))
+        places += _places(other)
         gold, train_rows, how = np.concatenate([gold, task.gold(other)]), np.arange(len(whole)), "given"
     elif config.dev_share > 0:
         both, (train_rows, dev_rows) = whole, split(task, whole, config.dev_share, seed)
@@ -66,7 +69,11 @@ def read_data(
     )
     if overlap:
         watch.alarm(f"{overlap} dev texts are training texts too: the dev score flatters; remove them from one")
-    return task, Data(texts=both.texts, gold=gold, train=train_rows, dev=dev_rows, report=report)
+    return task, Data(texts=both.texts, places=places, gold=gold, train=train_rows, dev=dev_rows, report=report)
+
+
+def _places(labelled: Labelled) -> tuple[Place, ...]:
+    return tuple(Place(file=labelled.file, line=line) for line in labelled.lines)
 
 
 def _joined(first: Labelled, second: Labelled) -> Labelled:

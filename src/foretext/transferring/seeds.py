@@ -14,7 +14,7 @@ from foretext.folder import is_sealed, open_sealed, read_arrays, sealing, write_
 from foretext.metrics import scores
 from foretext.strategies import limits
 from foretext.training.gradient import Gradient
-from foretext.training.model import copy_in
+from foretext.training.model import Model, copy_in
 from foretext.training.progress import Watch
 from foretext.training.run import run
 from foretext.transferring.bench import Bench
@@ -46,22 +46,7 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
         return _read_seed(folder)
     started = time.monotonic()
     model, data, settled, config = bench.model(seed), bench.data, bench.settled, bench.strategy
-    batches = ExampleBatches(
-        model=model, views=bench.seen, task=bench.task, gold=data.gold, rows=data.train, batch=settled.batch,
-        most_tokens=config.micro_tokens, seed=seed,
-    )  # fmt: skip
-    stepper = Gradient(
-        model,
-        batches,
-        total=settled.steps,
-        held_out=batches.held_out(data.dev),
-        optimizer=settled.optimizer,
-        schedule=settled.schedule,
-        phases=settled.phases,
-        precision=config.precision,
-        seed=seed,
-        device=bench.device,
-    )
+    stepper = seed_stepper(bench, model, seed)
     numbers = sum(parameter.numel() for parameter in model.parameters())
     tokens = float(np.mean(bench.texts[next(iter(bench.texts))].example_tokens[data.train])) * settled.batch
     cheap = 6 * numbers * tokens * settled.steps < CHEAP
@@ -87,6 +72,27 @@ def run_seed(bench: Bench, seed: int, work: Path, watch: Watch) -> Seeded:
     _write_seed(folder, result)
     shutil.rmtree(work / f"seed-{seed}.run", ignore_errors=True)
     return result
+
+
+def seed_stepper(bench: Bench, model: Model, seed: int) -> Gradient:
+    """The Stepper that trains `model` (of `bench.model`) on the bench's training texts and looks at its dev texts."""
+    data, settled, config = bench.data, bench.settled, bench.strategy
+    batches = ExampleBatches(
+        model=model, views=bench.seen, task=bench.task, gold=data.gold, rows=data.train, batch=settled.batch,
+        most_tokens=config.micro_tokens, seed=seed,
+    )  # fmt: skip
+    return Gradient(
+        model,
+        batches,
+        total=settled.steps,
+        held_out=batches.held_out(data.dev),
+        optimizer=settled.optimizer,
+        schedule=settled.schedule,
+        phases=settled.phases,
+        precision=config.precision,
+        seed=seed,
+        device=bench.device,
+    )
 
 
 def _write_seed(folder: Path, result: Seeded) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from foretext.config import ranges
 from foretext.errors import UsageError
 from foretext.types import Template
 
@@ -51,6 +52,7 @@ class BertConfig:
             raise UsageError(
                 "a BERT needs layers, width, heads, inner and positions of at least 1, segments of at least 0"
             )
+        ranges(self, least={"norm_epsilon": 0.0, "initial_sd": 0.0}, shares=("dropout", "attention_dropout"))
         if self.width % self.heads:
             raise UsageError(
                 f"a width of {self.width} does not divide into {self.heads} heads",

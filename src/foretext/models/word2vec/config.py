@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from foretext.config import ranges
 from foretext.errors import UsageError
 from foretext.types import Template
 
@@ -50,10 +51,6 @@ class Word2VecConfig:
         for field, low in least.items():
             if getattr(self, field) < low:
                 raise UsageError(f"word2vec.{field} must be at least {low}, found {getattr(self, field)}")
+        ranges(self, least={"sample": 0.0, "power": 0.0}, above={"epochs": 0.0, "rate": 0.0}, shares=("last_rate",))
         if self.shared % 8 or self.shared > 64:
             raise UsageError(f"word2vec.shared must be a multiple of 8, at most 64, found {self.shared}")
-        if self.sample < 0 or self.epochs <= 0 or self.rate <= 0 or not 0 <= self.last_rate <= 1:
-            raise UsageError(
-                f"word2vec needs sample ≥ 0, epochs > 0, rate > 0 and last_rate in [0, 1], "
-                f"found {self.sample}, {self.epochs}, {self.rate}, {self.last_rate}"
-            )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from foretext.config import ranges
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
@@ -33,3 +35,9 @@ class TokenizerConfig:
     unseen: Literal["character", "word"] = "character"
     """What becomes "[UNK]" in WordPiece: the unseen character only, or the whole word around it and every word longer
     than 100 characters (google-research/bert)."""
+    folding: Literal["character", "bert"] = "character"
+    """How text is folded and cut into words: character by character ("character"), or to the letter as BERT's released
+    code and transformers do it ("bert"), for vocabularies that come from there."""
+
+    def __post_init__(self) -> None:
+        ranges(self, least={"size": 1, "min_count": 0, "most_words": 1}, shares=("coverage",))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from foretext.errors import ArtefactError, ForetextError, ResourceError
+from foretext.errors import ArtefactError, ForetextError, ResourceError, UsageError
 from foretext.folder import read_json, write_json
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.spelling import (
@@ -45,7 +45,7 @@ def read_files(folder: Path) -> tuple[TokenizerConfig, Spelling, str]:
         key = msgspec.convert(rules["key"], str)
         if set(rules["config"]) != set(msgspec.to_builtins(config)):
             raise ValueError("its configuration has other fields than this version")
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+    except (msgspec.MsgspecError, UsageError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ArtefactError(f"not a tokenizer: {error}", file=folder / RULES) from error
     pieces = _lines(folder / VOCABULARY)
     try:

@@ -15,6 +15,9 @@ MARKS = "\u0300-\u036f\u3099\u309a" + VARIATION
 class Folding(dict[int, str | None]):
     """A table for `str.translate`, filled as characters are met: code point → its one character, None = dropped."""
 
+    leading_marks = True
+    """A dropped mark that has no character before it is kept as it is."""
+
     def __init__(
         self, *, lowercase: bool, strip_accents: bool, keep_invisible: bool = False, reserved: str = ""
     ) -> None:
@@ -87,10 +90,12 @@ def align(string: str, folding: Folding) -> tuple[str, list[int], list[int]]:
             if folded and not folded[-1].isspace():
                 stops[-1] = at + 1
                 continue
+            if not folding.leading_marks:
+                continue
             new = character
-        folded.append(new)
-        starts.append(at)
-        stops.append(at + 1)
+        folded += new  # one character, but for BERT's decomposition
+        starts += [at] * len(new)
+        stops += [at + 1] * len(new)
     return "".join(folded), starts, stops
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from foretext.text.sentences import HAN
+from foretext.text.tokenizers import bert
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.folding import MARKS, Folding, align, is_punctuation
 from foretext.text.words import word_spans
@@ -38,12 +39,15 @@ class Splitter:
         self.spaced = config.kind in ("bpe", "unigram")
         """Whether pieces show the white space before them."""
         self.segmented = _segmented(config)
-        self.folding = Folding(
+        as_bert = config.folding == "bert"
+        self.folding = bert.bert_folding(config.lowercase, config.strip_accents) if as_bert else Folding(
             lowercase=config.lowercase,
             strip_accents=config.strip_accents,
             keep_invisible=config.kind == "bpe",
             reserved=SPACE if config.kind == "unigram" else "",
         )
+        self.han = re.compile(f"[{bert.HAN}]") if as_bert else _HAN
+        self.is_punctuation = bert.is_punctuation if as_bert else is_punctuation
         self._pattern = re.compile(_pattern(config))
         self._find: Callable[[str], list[str]] = self._pattern.findall
         self._split = _SPLITS[config.kind]
@@ -56,7 +60,7 @@ class Splitter:
         if self.config.kind == "unigram":
             string = f" {string}"  # a word at the start looks like one after a space
         found = self._find(string)
-        if not self.segmented or string.isascii() or _HAN.search(string) is None:
+        if not self.segmented or string.isascii() or self.han.search(string) is None:
             return found
         return [part for chunk in found for part in self._segment(chunk)]
 
@@ -93,7 +97,7 @@ class Splitter:
     def _segment(self, chunk: str) -> list[str]:
         """A run of Chinese characters as rjieba's words, the white space before it kept on the first."""
         run = chunk.lstrip() if self.spaced else chunk
-        if _HAN.match(run) is None or len(run) == 1:
+        if self.han.match(run) is None or len(run) == 1:
             return [chunk]
         parts: list[str] = []
         for part in _segmenter()(run):
@@ -123,6 +127,10 @@ def _segmented(config: TokenizerConfig) -> bool:
 
 
 def _pattern(config: TokenizerConfig) -> str:
+    if config.folding == "bert":
+        if config.chinese == "plain":
+            return f"[^{bert.SPACE}]+"
+        return f"[{bert.HAN}]{'+' if _segmented(config) else ''}|[^{bert.SPACE}{bert.HAN}]+"
     plain = config.chinese == "plain" and config.kind not in ("words", "characters")
     han = "" if plain else HAN
     run = f"[{HAN}][{HAN}{MARKS}]*" if _segmented(config) else f"[{HAN}][{MARKS}]*"
@@ -140,14 +148,14 @@ def _pattern(config: TokenizerConfig) -> str:
 def _at_punctuation(splitter: Splitter, chunk: str) -> list[Word]:
     """BERT's words: punctuation characters stand alone, everything between them holds together."""
     string, starts, stops = align(chunk, splitter.folding)
-    if splitter.config.chinese == "characters" and _HAN.match(chunk):
+    if splitter.config.chinese == "characters" and splitter.han.match(chunk):
         return _one_by_one(string, starts, stops)
     if string.isalnum():
         return [Word(string, starts, stops)]
     words = []
     first = 0
     for at, character in enumerate(string):
-        if is_punctuation(character):
+        if splitter.is_punctuation(character):
             if first < at:
                 words.append(Word(string[first:at], starts[first:at], stops[first:at]))
             words.append(Word(character, starts[at : at + 1], stops[at : at + 1]))
