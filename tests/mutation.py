@@ -47,9 +47,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "foretext.heads.classify": ("tests/heads/test_classify.py",),
     "foretext.objectives": ("tests/test_objectives.py",),
     "foretext.training.checkpoint": ("tests/training/test_checkpoint.py",),
-    "foretext.training.run": ("tests/training/test_run.py",),
+    "foretext.training.run": ("tests/training/test_shell.py", "tests/training/test_run.py"),
     "foretext.folder": ("tests/test_folder_refusals.py", "tests/test_folder.py"),
-    "foretext.text.readers": ("tests/text/test_readers.py",),
+    "foretext.text.readers": ("tests/text/test_paragraphs.py", "tests/text/test_readers.py"),
     "foretext.text.records": ("tests/text/test_records.py", "tests/text/test_readers.py"),
     "foretext.text.sources": ("tests/text/test_sources.py", "tests/text/test_readers.py", "tests/text/test_corpus.py"),
 }

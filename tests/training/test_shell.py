@@ -353,3 +353,17 @@ def test_alarms_reach_the_watch_once(tmp_path):
     stepper.step = lambda: step(stepper)
     run(stepper, tmp_path, QUIET, watch)
     assert [alarm.split(":")[0] for alarm in watch.alarms] == ["step 25"]
+
+
+def test_a_signal_during_the_last_save_is_answered_after_it(tmp_path):
+    stepper = Counter()
+    state = stepper.state
+
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return state()
+
+    stepper.state = interrupted
+    with pytest.raises(Preempted, match="SIGTERM: stopped and saved after step 10 of 10"):
+        run(stepper, tmp_path, QUIET, SilentWatch())
+    assert run(Counter(on_step=lambda n: pytest.fail("it stepped")), tmp_path, QUIET, SilentWatch()).steps == 10
