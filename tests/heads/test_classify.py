@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from foretext.errors import UsageError
-from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape, pooled_layers
-from foretext.types import Origin, Target, TokenBatch, TokenVectors
+from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape, layers_read, pooled_layers, pooled_width
+from foretext.types import Batch, Origin, Target, TokenBatch, TokenVectors
 
 WIDTH = 6
 
@@ -119,10 +119,10 @@ def test_loss_of_several_labels_is_summed_binary_cross_entropy() -> None:
     seen = {"text": vectors()}
     gold = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
     made = head(ClassifyHeadConfig(multi=True))
-    p = torch.sigmoid(made.logits(seen)).double()
+    p = torch.sigmoid(made.logits(seen))
     expected = -(gold * p.log() + (1 - gold) * (1 - p).log()).sum()
     assert made.loss(seen, Target(at=torch.arange(3), gold=gold, count=3)) == pytest.approx(float(expected), rel=1e-5)
-    assert torch.allclose(made.predict(seen).exp().double(), p, atol=1e-6)
+    assert torch.allclose(made.predict(seen).exp(), p, atol=1e-6)
     right = (p >= 0.5).long()
     assert made.measures(seen, Target(at=torch.arange(3), gold=right, count=3))["correct"] == 3
 
@@ -176,3 +176,114 @@ def test_pooled_layers_are_all_that_comes_before_the_first_parameter() -> None:
     assert [tuple(layer.shape) for layer in layers] == [(4, WIDTH)] * 3
     for level, layer in enumerate(layers):
         assert torch.allclose(layer[2], tokens(seen, 2, level).mean(0))
+
+
+def test_a_hidden_layer_is_dense_and_relu() -> None:
+    seen, made = vectors(), head(ClassifyHeadConfig(hidden=5))
+    each = torch.stack([tokens(seen, s).mean(0) for s in range(4)])
+    examples = torch.stack([each[0], (each[1] + each[2]) / 2, each[3]])
+    assert made.hidden is not None
+    torch.nn.init.normal_(made.hidden.weight, generator=torch.Generator().manual_seed(2))
+    inner = (examples @ made.hidden.weight.T + made.hidden.bias).clamp(min=0)
+    assert (inner == 0).any()
+    expected = inner @ made.decision.weight.T + made.decision.bias
+    assert torch.allclose(made.logits({"text": seen}), expected, atol=1e-12)
+
+
+def test_dropout_acts_in_training_on_vector_and_hidden_layer() -> None:
+    seen = {"text": vectors()}
+    for hidden in (0, 5):
+        made = head(ClassifyHeadConfig(dropout=0.5, hidden=hidden))
+        said = made.logits(seen)
+        assert torch.equal(said, made.logits(seen))
+        made.train()
+        torch.manual_seed(0)
+        assert not torch.allclose(said, made.logits(seen))
+
+
+@pytest.mark.parametrize("chosen", [0, 1, 2])
+def test_every_layer_can_be_read_alone(chosen: int) -> None:
+    seen = vectors()
+    (only,) = pooled_layers(seen, ClassifyHeadConfig(layers=chosen))
+    assert torch.allclose(only[2], tokens(seen, 2, chosen).mean(0))
+    with pytest.raises(UsageError, match="layers 0 to 2, found"):
+        head(ClassifyHeadConfig(layers=3))
+    with pytest.raises(UsageError, match="layers 0 to 2, found -1"):
+        head(ClassifyHeadConfig(layers=-1))
+
+
+def test_widths_and_layers_by_configuration() -> None:
+    shape = Shape(widths=(4, 4, 4), summary=7)
+    rows = {  # (pool, layers) → (pooled width, layers read)
+        ("summary", "last"): (7, 1), ("mean", "last"): (4, 1), ("max", "mix"): (4, 3), ("concat", "last"): (12, 1),
+        ("concat", "mix"): (12, 3), ("mean", 0): (4, 1),
+    }  # fmt: skip
+    for (pool, layers), (width, read) in rows.items():
+        config = ClassifyHeadConfig(pool=pool, layers=layers)  # type: ignore[arg-type]
+        assert (pooled_width(shape, config), layers_read(shape, config)) == (width, read)
+        made = ClassifyHead({"text": shape}, 2, replace(config, normalize=True))
+        assert made.decision.in_features == width
+        assert made.centres["text"].shape == (read, width)
+        assert made.mix_weights() == ({"text": pytest.approx([1 / 3] * 3)} if layers == "mix" else {})
+    uneven = Shape(widths=(3, 5))
+    assert pooled_width(uneven, ClassifyHeadConfig()) == 5
+    assert pooled_width(uneven, ClassifyHeadConfig(layers=0)) == 3
+    assert ClassifyHead({"text": Shape(widths=(4,))}, 2, ClassifyHeadConfig(layers="mix")).mix_weights() == {}
+
+
+def test_a_summary_is_of_the_last_layer_only() -> None:
+    for layers in ("mix", 0):
+        with pytest.raises(UsageError, match="last layer only"):
+            head(ClassifyHeadConfig(pool="summary", layers=layers))  # type: ignore[arg-type]
+
+
+def test_the_loss_reads_the_summaries_where_nothing_else_is_read() -> None:
+    target = Target(at=torch.arange(3), gold=torch.arange(3), count=3)
+    view = vectors().batch
+    made = head(ClassifyHeadConfig(pool="summary"))
+    places = made.places(Batch(views={"text": view}, targets={}), target)
+    assert places is not None
+    assert {name: at.tolist() for name, at in places.items()} == {"text": [0, 3, 5, 10]}
+    assert made.places(Batch(views={"text": replace(view, summary=None)}, targets={}), target) is None
+    assert head().places(Batch(views={"text": view}, targets={}), target) is None
+
+
+def test_an_empty_sequence_adds_zeros_to_a_concatenation() -> None:
+    seen = vectors()
+    bounds = seen.batch.bounds.clone()
+    bounds[3] = torch.tensor([2, 0, 0])
+    empty = replace(seen, batch=replace(seen.batch, bounds=bounds))
+    (pooled,) = pooled_layers(empty, ClassifyHeadConfig(pool="concat"))
+    assert not pooled[3].any()
+    assert torch.equal(pooled[2, :WIDTH], tokens(seen, 2)[-1])
+
+
+def test_normalised_vectors_are_as_long_as_the_root_of_their_width() -> None:
+    made = head(ClassifyHeadConfig(normalize=True), labels=WIDTH)
+    made.decision.weight.copy_(torch.eye(WIDTH))
+    made.decision.bias.zero_()
+    lengths = made.logits({"text": vectors()}).norm(dim=1)
+    assert torch.allclose(lengths, torch.full((3,), WIDTH**0.5, dtype=torch.float64))
+
+
+def test_one_wrong_label_of_several_makes_an_example_wrong() -> None:
+    seen, made = {"text": vectors()}, head(ClassifyHeadConfig(multi=True))
+    right = (torch.sigmoid(made.logits(seen)) >= 0.5).long()
+    assert 0 < right.sum() < right.numel()
+    for example in range(3):
+        wrong = right.clone()
+        wrong[example, 1] = 1 - wrong[example, 1]
+        assert made.measures(seen, Target(at=torch.arange(3), gold=wrong, count=3))["correct"] == 2
+    order = torch.tensor([2, 0])
+    assert made.measures(seen, Target(at=order, gold=right[order], count=2))["correct"] == 2
+
+
+def test_defaults_are_those_written_down() -> None:
+    config = ClassifyHeadConfig()
+    assert (config.pool, config.layers, config.dropout, config.hidden, config.normalize, config.multi) == (
+        "mean", "last", 0.1, 0, False, False,
+    )  # fmt: skip
+    big = ClassifyHead({"text": Shape(widths=(400,))}, 50, config)
+    assert float(big.decision.weight.std()) == pytest.approx(0.02 * 0.88, rel=0.02)
+    assert not big.decision.bias.any()
+    assert torch.equal(big.decision.weight, ClassifyHead({"text": Shape(widths=(400,))}, 50, config, seed=0).decision.weight)

@@ -1,6 +1,8 @@
 """The masked head against a reference written from the paper, one place and one vocabulary entry at a time."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from torch import nn
 
 from foretext.heads.vocabulary import MaskedHead, masked_head
-from foretext.types import Target, TokenBatch, TokenVectors
+from foretext.types import Batch, Target, TokenBatch, TokenVectors
 
 R, T, D, V = 2, 5, 6, 11
 
@@ -122,3 +124,49 @@ def test_the_table_is_the_encoders_own() -> None:
     assert torch.equal(encoder.table.weight, before)
     assert head.dense.weight.shape == (4, 8)
     assert head.bias.tolist() == [0.0] * V
+
+
+def test_the_loss_reads_its_targets_places_unless_slots_repeat_one() -> None:
+    head = MaskedHead(nn.Embedding(V, D), D, source="other")
+    target = Target(at=torch.tensor([7, 3]), gold=torch.tensor([1, 2]), count=2)
+    batch = Batch(views={}, targets={})
+    places = head.places(batch, target)
+    assert places is not None
+    assert {name: at.tolist() for name, at in places.items()} == {"other": [7, 3]}
+    assert head.places(batch, replace(target, weight=torch.tensor([1.0, 0.0]))) is None
+
+
+def test_measures_count_neither_a_higher_nor_a_lower_entry(head: MaskedHead) -> None:
+    top = torch.randn(R, T, D, dtype=torch.float64)
+    at = torch.arange(6)
+    best = head.predict(vectors_of(top), Target(at=at, gold=at, count=6)).argmax(-1)
+    for off in (-1, 1):
+        gold = torch.where(at < 4, best, (best + off) % V)
+        weight = torch.tensor([1.0, 0.0, -1.0, 0.5, 1.0, 0.0])
+        assert head.measures(vectors_of(top), Target(at=at, gold=gold, count=6))["correct"].item() == 4
+        assert head.measures(vectors_of(top), Target(at=at, gold=gold, count=6, weight=weight))["correct"].item() == 2
+
+
+def test_the_output_bias_starts_at_finite_logarithms_of_every_entry() -> None:
+    head = MaskedHead(nn.Embedding(V, D), D)
+    logs = np.linspace(-9, -1, V)
+    head.set_bias(logs)
+    np.testing.assert_allclose(head.bias.detach().numpy(), logs, atol=1e-6)
+    assert head.bias.requires_grad
+    for wrong in (logs[1:], np.where(np.arange(V) == 2, np.nan, logs)):
+        with pytest.raises(AssertionError, match="V finite"):
+            head.set_bias(wrong)
+
+
+def test_a_new_head_takes_activation_and_epsilon_from_its_encoder() -> None:
+    table = nn.Embedding(V, 300)
+    plain = masked_head(SimpleNamespace(table=table, widths=(5, 7, 8)))  # type: ignore[arg-type]
+    assert (plain.source, plain.norm.eps, plain.dense.weight.shape) == ("text", 1e-12, (300, 8))
+    assert torch.equal(plain.dense.weight, MaskedHead(table, 8, seed=0, initial_sd=0.02).dense.weight)
+    assert torch.equal(plain.dense.weight, MaskedHead(table, 8).dense.weight)
+    assert MaskedHead(table, 8).norm.eps == 1e-12
+    config = SimpleNamespace(norm_epsilon=0.5, activation="relu")
+    told = masked_head(SimpleNamespace(table=table, widths=(8,), config=config), source="pair", seed=4)  # type: ignore[arg-type]
+    assert (told.source, told.norm.eps) == ("pair", 0.5)
+    assert not torch.equal(told.dense.weight, plain.dense.weight)
+    assert torch.equal(told.activation(torch.tensor([-1.0, 2.0])), torch.tensor([0.0, 2.0]))

@@ -67,3 +67,43 @@ def test_autocast_rounds_products_only() -> None:
     ):
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, want, atol=0.03, rtol=0.03)
+
+
+def test_a_place_of_weight_zero_adds_nothing_even_where_its_loss_is_infinite() -> None:
+    hidden, table, bias = inputs()
+    bias = bias.detach().clone()
+    bias[3] = -torch.inf
+    gold = torch.tensor([0, 4, 2, 2, 1, 0, 3])
+    weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    without = summed_cross_entropy(hidden[:6], table, bias, gold[:6])
+    found = summed_cross_entropy(hidden, table, bias, gold, weight)
+    torch.testing.assert_close(found, without, atol=1e-12, rtol=0)
+    found.backward()
+    assert hidden.grad is not None
+    assert not hidden.grad[6].any()
+
+
+@pytest.mark.parametrize(("held", "rows"), [(1, [1] * 7), (40, [2, 2, 2, 1]), (70, [3, 3, 1]), (10**9, [7])])
+def test_a_slice_holds_no_more_logits_than_asked(monkeypatch: pytest.MonkeyPatch, held: int, rows: list[int]) -> None:
+    """`held` bytes of fp32: 20 a place of five entries, and one place at least."""
+    seen, real = [], torch.log_softmax
+    monkeypatch.setattr(softmax, "CHUNK_BYTES", held)
+    monkeypatch.setattr(torch, "log_softmax", lambda x, dim: seen.append(tuple(x.shape)) or real(x, dim=dim))
+    hidden, table, bias = inputs()
+    summed_cross_entropy(hidden, table, bias, torch.zeros(7, dtype=torch.long))
+    assert seen == [(count, 5) for count in rows]
+
+
+def test_only_the_gradients_asked_for_are_given_and_in_their_inputs_dtype() -> None:
+    hidden, table, bias = inputs(torch.float32)
+    gold = torch.tensor([0, 4, 2, 2, 1, 0, 3])
+    wanted = torch.autograd.grad(summed_cross_entropy(hidden, table, bias, gold), (hidden, table, bias))
+    low = hidden.detach().bfloat16().requires_grad_()
+    fixed = table.detach().bfloat16()
+    loss = summed_cross_entropy(low, fixed, bias, gold)
+    assert loss.dtype == torch.float32  # sums are fp32 at least
+    loss.backward()
+    assert low.grad is not None and bias.grad is not None
+    assert (low.grad.dtype, bias.grad.dtype, fixed.grad) == (torch.bfloat16, torch.float32, None)
+    torch.testing.assert_close(low.grad.float(), wanted[0], atol=0.05, rtol=0.05)
+    torch.testing.assert_close(bias.grad, wanted[2], atol=0.05, rtol=0.05)
