@@ -227,3 +227,11 @@ def test_json_and_fingerprint(tmp_path: Path) -> None:
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert not is_sealed(tmp_path)
+
+
+def test_a_single_number_keeps_its_shape(tmp_path: Path) -> None:
+    given = {"gamma": np.array(1.5, np.float32), "across": np.arange(6.0).reshape(2, 3).T}
+    write_arrays(tmp_path / "a.safetensors", given)
+    found = read_arrays(tmp_path / "a.safetensors")
+    assert {name: array.shape for name, array in found.items()} == {"gamma": (), "across": (3, 2)}
+    assert all(np.array_equal(found[name], array) for name, array in given.items())
