@@ -138,7 +138,7 @@ def labels(row: TaskRow) -> None:
         weights = forward.label_weights(gold)
         assert weights is not None and abs(weights[number] - wanted) < 1e-12, f"label {name} has another's weight"
     assert len(set(forward.label_weights(gold) or ())) == len(forward.labels)
-    made = row.adapted(steps=100)
+    made = row.adapted(steps=100 if row.how == "finetune" else 40)
     loaded = load_adapted(made.save(fresh()).path)
     for text, said in labelled(24, 1, multi=row.multi):
         if row.multi and len(said) == 2:
