@@ -29,5 +29,6 @@ FINDS: list[tuple[str, bytes]] = [
     ("corpus a.xml", dump("{{a|" * 5_000)),  # the markup parser, on templates that are never closed
     ("corpus a.xml", dump("&lt;!--" * 20_000)),  # comments and references that are never closed
     ("corpus a.xml", dump("&lt;ref&gt;" * 20_000)),
+    ("labelled a.tsv", b"--2\tl2\tx"),  # a label of two minus signs and a digit was taken for a number
     ("tokenizer", b'\x02{"config": {"size": -1}, "key": ""}'),
 ]
