@@ -82,6 +82,7 @@ def test_real_weights_are_two_rungs_more(tmp_path: Path) -> None:
     assert quick.how == {MADE: ("features",), FURTHER: ("features",)}
     assert full.how[MADE] == full.how[FURTHER] == ("features",)  # fine-tuning them takes a CPU an hour
     assert (quick.origins[FURTHER].minutes or 9) < quick.minutes
+    assert (quick.columns, full.columns) == ({MADE: (5, 20), FURTHER: (5, 20)}, {})
     without = grid(files)
     assert (without.sources, without.rungs) == ({}, quick.rungs[:-2])
 

@@ -3,7 +3,7 @@
 import json
 import math
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from foretext.errors import Preempted
 from foretext.training.config import Limits
 from foretext.training.progress import SilentWatch
 from foretext.training.run import Ending, run
+from foretext.transferring.seeds import seed_stepper
 from foretext.types import Batch, Report
 
 EVERY = 2
@@ -96,18 +97,23 @@ def _by_step(seen: list[Any]) -> dict[int, list[Any]]:
     return found
 
 
-def _stepper(row: Row | TaskRow, steps: int) -> Any:
-    return row.stepper(steps) if isinstance(row, Row) else row.stepper(steps, micro_tokens=row.tokens(2))
+def _maker(row: Row | TaskRow, steps: int) -> Callable[[], Any]:
+    """Makes fresh steppers of `steps` updates; a task's texts are read once."""
+    if isinstance(row, Row):
+        return lambda: row.stepper(steps)
+    bench = row.bench(steps=steps, micro_tokens=row.tokens(2))
+    return lambda: seed_stepper(bench, bench.model(3), 3)
 
 
 def resuming(row: Row | TaskRow) -> None:
     """Stopped after update 1, in the middle of accumulating one, in the middle and at the end of an epoch and after
     the last update, each time resumed by a new process's worth of objects with other random states: losses (bits),
     sample ids (in order), log, evaluations, parameters and optimizer state equal the uninterrupted run's."""
-    epoch = epoch_of(row, _stepper(row, 1))
+    epoch = epoch_of(row, _maker(row, 1)())
     total = math.ceil(1.5 * epoch) + 4
     straight_seen: list[Any] = []
-    straight = _stepper(row, total)
+    make = _maker(row, total)
+    straight = make()
     _spy(row, straight, straight_seen)
     folder, whole_folder, listener = fresh(), fresh(), Listener()
     whole = run(straight, whole_folder, LIMITS, listener)
@@ -119,7 +125,7 @@ def resuming(row: Row | TaskRow) -> None:
     legs.insert(3, ("break", middle))
     stopped, ending = 0, None
     for number, (how, stop) in enumerate([*legs, ("end", 0)]):
-        stepper, seen, watch = _stepper(row, total), list[Any](), Listener(stop if how == "signal" else 0)
+        stepper, seen, watch = make(), list[Any](), Listener(stop if how == "signal" else 0)
         _spy(row, stepper, seen)
         if how == "break":
             _break_in(row, stepper, stop)

@@ -26,7 +26,7 @@ import zstandard
 from foretext.bundle import SOURCE, Pretrained, read_pretrained
 from foretext.config import override, read_toml
 from foretext.errors import ForetextError
-from foretext.folder import open_sealed, read_arrays, write_json
+from foretext.folder import open_sealed, read_arrays, read_json, write_json, write_record
 from foretext.interop.vectors import read_word2vec
 from foretext.ladder.config import read_grid
 from foretext.models.bert.config import BertConfig
@@ -308,6 +308,16 @@ def plan_seeds() -> Iterator[bytes]:
     yield file.read_bytes()
 
 
+def plan(data: bytes) -> object:
+    """Any JSON that is sealed as a plan; what is none fails at its seal."""
+    file = put("run.json", data)
+    try:
+        write_record(file, read_json(file))
+    except ForetextError:
+        file.write_bytes(data)
+    return read_plan(file)
+
+
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _UTF8 = ("\ufeff".encode(), b"\x00", b"\r\n", b"\xff", b"\xed\xa0\x80", "\u2028".encode(), "\U0001f3fb".encode(), b"\xf0\x9f")
@@ -363,7 +373,7 @@ TARGETS: Mapping[str, Target] = {
             words=(b"nan", b"inf", b"1e999", b"9" * 30, b" ", b"\n", b"0 0", b"-1"),
         ),
         Target(name="cursor", call=cursor, seeds=cursor_seeds, words=_JSON),
-        Target(name="plan", call=lambda data: read_plan(put("run.json", data)), seeds=plan_seeds, words=_JSON),
+        Target(name="plan", call=plan, seeds=plan_seeds, words=_JSON),
     )
 }
 

@@ -14,7 +14,8 @@ from foretext.datasets import minilm_folder
 from foretext.folder import read_arrays
 from foretext.interop import vocabulary
 from foretext.interop.huggingface import from_hf, to_hf
-from foretext.text.tokenizers import ChunkTokenizer
+from foretext.text.corpus import strings_corpus
+from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig, train_tokenizer
 from foretext.text.tokenizers.spelling import WordPiece, special_ids
 from foretext.types import Text
 from interop import foreign_world as tiny
@@ -196,3 +197,11 @@ def test_pairs_are_rendered_as_transformers_renders_them(folder: Path, minilm: P
     wanted = theirs("the boat", "sinks slowly")
     assert rendered.ids.tolist() == wanted["input_ids"]
     assert np.asarray(rendered.segment).tolist() == wanted["token_type_ids"]
+
+
+def test_a_tokenizer_trained_here_gives_the_same_ids_there(tmp_path: Path) -> None:
+    """Our own folding and cutting, on text whose characters the vocabulary knows; the export says where they part."""
+    texts = [*SENTENCES[:3], "The old café by the river: 河边的银行 was closed in 1998."] * 3
+    words = train_tokenizer(TokenizerConfig(kind="wordpiece", size=300), strings_corpus(texts), workers=0)
+    to_hf(tiny.bert("masked", words=words), tmp_path / "out")
+    compare_ids(words, transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), texts)

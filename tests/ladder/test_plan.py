@@ -38,6 +38,14 @@ def test_cells_come_in_the_tables_order() -> None:
     assert all(plan.needs == needs.get(plan.rung, "") for plan in made if plan.kind == "score")
 
 
+def test_a_costly_rung_is_run_at_some_label_counts_only() -> None:
+    config = replace(CONFIG, columns={"bert-budget": (5,)})
+    made = [plan for plan in plans(config, rungs(config), "corpus", TASK) if plan.kind == "score"]
+    assert {plan.labels for plan in made if plan.rung == "bert-budget"} == {5}
+    assert {plan.labels for plan in made if plan.rung == "word2vec"} == {5, 20}
+    assert set(keys(config)) < set(keys(CONFIG))
+
+
 def test_only_what_decides_a_cell_changes_its_key() -> None:
     same = [
         replace(CONFIG, title="x", command="y", workers=2),

@@ -460,7 +460,8 @@ def test_pretrain_with_two_processes_stopped_by_a_signal_to_all_resumes_with_one
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err.decode()
-    assert b"stopped and saved after step" in err
+    # The second signal may come when everything is saved: then it has the last word.
+    assert b"stopped and saved after step" in err or b"interrupted" in err
     assert b"Traceback" not in err
     assert workers and all(ended(worker) for worker in workers)
     saved = checkpoint.latest(tmp_path / "m.run" / "checkpoints")

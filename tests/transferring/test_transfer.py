@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from foretext.adapted import Adapted, load_adapted
+from foretext.data.render import Fit
 from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, UsageError
 from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
@@ -320,3 +321,11 @@ def test_bf16_is_for_processors_that_have_it(monkeypatch: pytest.MonkeyPatch, fa
     wanted = StrategyConfig(how="features", precision="bf16", steps=2, cache=False)
     made = transfer(pretrained("word2vec"), ClassifyConfig(dev_share=0.0), labelled(12), None, wanted, device="cpu")
     assert made.settled.config.precision == ("bf16" if fast else "fp32")
+
+
+def test_a_text_too_long_is_named_by_its_file_and_line(tmp_path: Path) -> None:
+    for name, rows in (("train.tsv", TRAIN), ("dev.tsv", [*TEST[:2], ("ship " * 40, "sea")])):
+        (tmp_path / name).write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
+    config = ClassifyConfig(fit=Fit(policy="refuse"))
+    with pytest.raises(DataError, match=r"dev\.tsv:line 4: the text has 40 tokens, and the model reads at most 30"):
+        transfer(pretrained("bert"), config, tmp_path / "train.tsv", tmp_path / "dev.tsv")

@@ -62,6 +62,8 @@ class LadderConfig:
     """"majority", "tfidf" (TF-IDF + logistic regression), "scratch" (each fine-tuned network without pretraining)."""
     labels: tuple[int, ...] = (5, 20, 100)
     """Labelled texts a class, one column of the table each; a smaller set lies inside the next larger one."""
+    columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Rung → the label counts it is run at; a rung not named is run at all. The table says "–" where a costly rung is not."""
     seeds: int = 3
     """Label draws (and starting points of the heads) a column."""
     minutes: float = 2.0
@@ -89,6 +91,7 @@ class LadderConfig:
             "rungs": len(set(self.rungs)) != len(self.rungs),
             "baselines": not set(self.baselines) <= set(BASELINES),
             "how": any(not set(hows) <= set(HOWS) or not hows for hows in self.how.values()),
+            "columns": any(not counts or not set(counts) <= set(self.labels) for counts in self.columns.values()),
             "sources": any(not origin.path or not 0 < (origin.minutes or 1.0) < 1e5 for origin in self.origins.values()),
         }
         rules = {
@@ -98,12 +101,13 @@ class LadderConfig:
             "rungs": "expected each rung once",
             "baselines": f"known: {', '.join(BASELINES)}",
             "how": f"known ways: {', '.join(HOWS)}",
+            "columns": f"expected some of the grid's label counts, {', '.join(map(str, self.labels))}",
             "sources": "expected a path each, and a positive number of minutes where any are given",
         }
         for name, wrong in problems.items():
             if wrong:
                 raise UsageError(f"{name} = {getattr(self, name)!r}: {rules[name]}", place=name)
-        strangers = (set(self.how) | set(self.settings) | set(self.sources)) - set(self.rungs)
+        strangers = (set(self.how) | set(self.columns) | set(self.settings) | set(self.sources)) - set(self.rungs)
         if strangers:
             raise UsageError(
                 f"settings for {', '.join(sorted(strangers))}, which is no rung of this grid",

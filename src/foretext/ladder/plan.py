@@ -113,7 +113,8 @@ def plans(config: LadderConfig, found: Sequence[Rung], corpus_key: str, task: Ma
                 data=task,
                 needs=pretraining[rung.name].key,
             )
-            made += [replace(base, labels=labels, seed=seed) for labels, seed in places]
+            wanted = config.columns.get(rung.name, config.labels)
+            made += [replace(base, labels=labels, seed=seed) for labels, seed in places if labels in wanted]
     return made
 
 

@@ -214,7 +214,8 @@ def _json_list(cell: str) -> list[str] | None:
 
 
 def _by_number_then_name(label: str) -> tuple[int, int, str]:
-    whole = label.lstrip("-").isascii() and label.lstrip("-").isdigit() and len(label) < 19
+    digits = label.removeprefix("-")
+    whole = digits.isascii() and digits.isdigit() and len(label) < 19
     return (0, int(label), label) if whole else (1, 0, label)
 
 

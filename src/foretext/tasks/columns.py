@@ -34,7 +34,8 @@ def find_columns(path: Path, rows: Cells, text: str | None, label: str | None, h
     """The columns of labelled texts; DataError where a name is wrong or nothing tells."""
     names = list(rows[0])
     found = _named(path, names, label) if label else _known(names, LABEL_NAMES)
-    others = [name for name in names if name != (text or _known(names, TEXT_NAMES))]
+    words = text or _known(names, TEXT_NAMES)
+    others = [name for name in names if name != words]
     if found is None and not header and others:
         # without names, labels are the column with the fewest different values
         found = min(others, key=lambda name: len({str(row.get(name)) for row in rows}))

@@ -143,8 +143,9 @@ def _visible(node: Any, unwanted: frozenset[str]) -> str:
 
 
 def _without_references(markup: str) -> str:
-    """Comments and references out. One that is never closed stays, and is looked for once: a search to the end of the
-    article from each of them would be quadratic."""
+    """Comments and references out. The end of one that is never closed is looked for once: a search to the end of the
+    article from each of them would be quadratic. Such a reference stays, and of such a comment its mark alone goes,
+    because the parser would search too."""
     kept: list[str] = []
     at = done = 0
     endless = {"<!--": False, "<ref": False}
@@ -156,6 +157,7 @@ def _without_references(markup: str) -> str:
             kind = "<!--" if found.group(1) else "<ref"
             stop = -1 if endless[kind] else _end_of(markup, kind, at)
             endless[kind] = stop < 0
+            stop = at if stop < 0 and kind == "<!--" else stop
         if stop >= 0:
             kept.append(markup[done : found.start()])
             at = done = stop

@@ -77,7 +77,7 @@ class Phase:
     """Windows of this phase; None = the recipe's."""
 
     def __post_init__(self) -> None:
-        ranges(self, above={"share": 0.0})
+        ranges(self, least={"share": 0.0})
         for name, rate in self.rates.items():
             if not 0.0 <= rate < float("inf"):
                 raise UsageError(f"expected a multiplier of at least 0 for {name!r}, found {rate}", place="rates")
