@@ -8,7 +8,20 @@ import pytest
 
 from foretext import demo as demo_module
 from foretext.datasets import WIKI_INTRODUCTIONS, wheel_file
-from foretext.demo import FURTHER, MADE, WITHOUT, Introduction, demo, grid, introductions, prepare, show
+from foretext.demo import (
+    FURTHER,
+    MADE,
+    MODEST,
+    ORDINARY,
+    WITHOUT,
+    Introduction,
+    demo,
+    grid,
+    introductions,
+    prepare,
+    scale_of_this_machine,
+    show,
+)
 from foretext.errors import DataError, UsageError
 from foretext.ladder import LadderConfig
 from foretext.ladder.cells import Plan, done
@@ -85,6 +98,21 @@ def test_real_weights_are_two_rungs_more(tmp_path: Path) -> None:
     assert (quick.columns, full.columns) == ({MADE: (5, 20), FURTHER: (5, 20)}, {})
     without = grid(files)
     assert (without.sources, without.rungs) == ({}, quick.rungs[:-2])
+
+
+def test_a_modest_machine_gets_less_of_everything(tmp_path: Path) -> None:
+    files = prepare(tmp_path, RECORDS, tests=6)
+    for full in (False, True):
+        ordinary, modest = (grid(files, full=full, minilm=tmp_path, scale=scale) for scale in (ORDINARY, MODEST))
+        assert ordinary.rungs == modest.rungs
+        assert (modest.seeds, modest.minutes) < (ordinary.seeds, ordinary.minutes)
+        assert max(modest.labels) < max(ordinary.labels)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_scale_follows_the_processor(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr("foretext.training.optimizers.fast_bf16", lambda device: fast)
+    assert scale_of_this_machine() is (ORDINARY if fast else MODEST)
 
 
 @pytest.mark.parametrize(("scores", "shown"), [({"masked loss": 8.4}, False), ({"masked loss": 5.0}, True), ({}, True)])
