@@ -14,6 +14,8 @@ from foretext.objectives import (
     MaskedConfig,
     NextSentence,
     NextSentenceConfig,
+    _fitting,
+    _smallest,
     make_objectives,
     require_sees,
 )
@@ -226,3 +228,118 @@ def test_what_cannot_work_is_refused_before_anything_runs() -> None:
     with pytest.raises(UsageError, match=r"\[MASK\]"):
         Masked(MaskedConfig(), tokenizer)  # type: ignore[arg-type]
     assert set(OBJECTIVES) == {"masked", "next_sentence"}
+
+
+def test_a_vocabulary_of_special_tokens_only_is_refused() -> None:
+    tokenizer = MiniTokenizer(size=len(SPECIAL))
+    with pytest.raises(UsageError, match="more than its special tokens"):
+        Masked(MaskedConfig(), tokenizer)  # type: ignore[arg-type]
+    Masked(MaskedConfig(), MiniTokenizer(size=len(SPECIAL) + 1))  # type: ignore[arg-type]
+
+
+def test_the_smallest_numbers_of_each_owner_are_chosen() -> None:
+    order = np.array([0.5, 0.1, 0.3, 0.9, 0.2, 0.0, 0.7])
+    owner = np.array([0, 0, 0, 2, 2, 2, 2])  # the second has nothing
+    for budget, chosen in (([2, 1, 3], [1, 2, 4, 5, 6]), ([1, 0, 1], [1, 5]), ([9, 9, 9], [*range(7)]), ([0, 0, 0], [])):
+        assert _smallest(order, owner, np.array(budget)).tolist() == chosen
+    assert _smallest(order[:0], owner[:0], np.array([2, 1])).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "most", "taken"),
+    [
+        ([1, 2, 3], [3, 0], None, [True, True, False]),  # in order: 0.2 (size 2), 0.4 (size 1); full
+        ([1, 2, 3], [4, 0], None, [True, True, False]),  # the third no longer fits
+        ([3, 2, 1], [3, 0], None, [False, True, True]),  # the second in line is passed over, the third fits
+        ([3, 3, 3], [2, 0], 9, [False, True, False]),  # none fits: the first drawn
+        ([3, 4, 3], [2, 0], 3, [True, False, False]),  # … of at most `most` pieces
+        ([4, 4, 4], [2, 0], 3, [False, False, False]),
+        ([3, 4, 3], [2, 0], None, [False, True, False]),
+        ([2, 2, 2], [2, 0], 2, [False, True, False]),
+    ],
+)
+def test_words_are_taken_in_their_order_while_they_fit(
+    sizes: list[int], budget: list[int], most: int | None, taken: list[bool]
+) -> None:
+    order, owner = np.array([0.4, 0.2, 0.6]), np.array([0, 0, 0])
+    assert _fitting(order, owner, np.array(sizes), np.array(budget), most).tolist() == taken
+    moved = np.array([1, 1, 1])  # the same words of the second owner, after a first of one word
+    both = _fitting(np.append(0.9, order), np.append(0, moved), np.append(1, sizes), np.array([1, budget[0]]), most)
+    assert both.tolist() == [True, *taken]
+
+
+def test_spare_slots_fill_up_to_a_multiple() -> None:
+    objective = Masked(MaskedConfig(slots=4), MiniTokenizer())  # type: ignore[arg-type]
+    for count, width in ((0, 0), (1, 4), (4, 4), (5, 8)):
+        target = objective._padded(np.arange(3, 3 + count), np.arange(50, 50 + count))
+        assert (len(target.at), len(target.gold), target.count) == (width, width, count)
+        assert target.at[count:].tolist() == target.gold[count:].tolist() == [0] * (width - count)
+        if width == count:
+            assert target.weight is None
+        else:
+            assert target.weight is not None
+            assert target.weight.dtype == np.float32
+            assert target.weight.tolist() == [1.0] * count + [0.0] * (width - count)
+
+
+def test_settings_at_their_limits() -> None:
+    MaskedConfig(rate=0.001, mask=0.0, random=1.0, most=1, slots=1, weight=0.0)
+    MaskedConfig(rate=0.999, mask=0.7, random=0.3, most=None)
+    MaskedConfig(mask=1.0, random=0.0)
+    wrong = (
+        {"rate": 1.0}, {"rate": -0.1}, {"rate": 1.5}, {"mask": -0.1}, {"random": -0.1}, {"mask": 0.9, "random": 0.101},
+        {"most": -1}, {"slots": -1}, {"weight": -0.5},
+    )  # fmt: skip
+    for settings in wrong:
+        with pytest.raises(UsageError, match="expected"):
+            MaskedConfig(**settings)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="at least 0"):
+        NextSentenceConfig(weight=-1.0)
+    with pytest.raises(TypeError):
+        MaskedConfig(0.5)  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        MaskedConfig().rate = 0.2  # type: ignore[misc]
+
+
+def test_defaults_are_those_of_the_paper() -> None:
+    config = MaskedConfig()
+    assert (config.weight, config.rate, config.mask, config.random, config.most, config.slots, config.whole_word) == (
+        1.0, 0.15, 0.8, 0.1, 20, 1, False,
+    )  # fmt: skip
+    assert NextSentenceConfig().weight == 1.0
+
+
+def test_an_objective_keeps_the_name_and_the_other_targets_of_a_batch() -> None:
+    store = random_store(20)
+    windows = make_windows(WindowsConfig(kind="pairs", length=32), BERT)
+    plan = windows.plan(store, False, 0, 0)
+    assert plan is not None
+    before, keys = windows.take(store, plan), windows.keys(plan, 0)
+    after = Masked(MaskedConfig(), store.tokenizer, "again").prepare(before, keys)
+    assert set(after.targets) == {"again", "next_sentence"}
+    assert after.targets["next_sentence"] is before.targets["next_sentence"]
+    made = make_objectives({"next_sentence": NextSentenceConfig(), "masked": MaskedConfig(whole_word=True)}, store.tokenizer)
+    assert [(each.name, each.words) for each in made] == [("next_sentence", False), ("masked", True)]
+    require_sees(made[:1], "left")
+
+
+DRAWN = {  # whole words? → places, and the ids shown there (4 is [MASK])
+    False: [[1, 2, 4, 9, 10, 11, 13, 14, 15, 17, 23, 26, 28], [5, 4, 4, 4, 4, 5, 4, 24, 14, 53, 4, 4, 4]],
+    True: [[1, 2, 4, 5, 9, 10, 11, 12, 13, 14, 15, 28, 29], [5, 4, 4, 4, 4, 4, 5, 5, 4, 24, 14, 4, 4]],
+}
+
+
+def test_masks_of_a_seed_do_not_change_between_versions() -> None:
+    """Written down once: what was drawn for a text must be drawn again, or published runs cannot be repeated."""
+    store = MiniStore([[[5 + i for i in range(30)]]], size=60)
+    windows = make_windows(WindowsConfig(kind="single", length=32), BERT)
+    plan = windows.plan(store, False, 0, 0)
+    assert plan is not None
+    batch = windows.take(store, plan, words=True)
+    drawn = {}
+    for whole_word in (False, True):
+        config = MaskedConfig(rate=0.4, mask=0.4, random=0.4, whole_word=whole_word)
+        after = Masked(config, store.tokenizer).prepare(batch, np.array([123456789]))
+        target = after.targets["masked"]
+        drawn[whole_word] = [target.at.tolist(), text(after).ids.ravel()[target.at].tolist()]
+    assert drawn == DRAWN

@@ -189,3 +189,62 @@ def test_the_only_good_checkpoint_is_not_pruned_for_room(tmp_path, monkeypatch):
     with pytest.raises(ResourceError):
         checkpoint.save(state(3), tmp_path, 3, keep=3)
     assert checkpoint.latest(tmp_path).step == 2
+
+
+def test_a_checkpoint_under_another_steps_name_is_refused(tmp_path):
+    checkpoint.save(state(3), tmp_path, 3)
+    (tmp_path / "step-00000003").rename(tmp_path / "step-00000004")
+    with pytest.raises(ArtefactError, match="expected the checkpoint of step 4, found step 3") as caught:
+        checkpoint.read(tmp_path, 4)
+    assert caught.value.file == str(tmp_path / "step-00000004")
+
+
+def test_no_room_for_the_first_checkpoint(tmp_path, monkeypatch):
+    full(monkeypatch, 2)
+    with pytest.raises(ResourceError, match="no room for a checkpoint"):
+        checkpoint.save(state(1), tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_by_default_the_two_newest_stay(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), tmp_path, step)
+    assert checkpoint.steps(tmp_path) == [2, 3]
+
+
+def test_what_a_folder_holds_besides_is_no_checkpoint(tmp_path):
+    for step in (7, 99_999_999, 100_000_000):
+        checkpoint.save(state(1), tmp_path, step, keep=3)
+    for name in ("step-0000008", "step-00000009x", "step-best"):
+        (tmp_path / "step-00000007").rename(tmp_path / name)
+        assert checkpoint.steps(tmp_path) == [99_999_999, 100_000_000]
+        (tmp_path / name).rename(tmp_path / "step-00000007")
+    (tmp_path / "step-00000008").mkdir()  # without a manifest: never finished
+    assert checkpoint.steps(tmp_path) == [7, 99_999_999, 100_000_000]
+
+
+def test_the_error_is_the_newests_when_all_are_damaged(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(state(step), tmp_path, step, keep=3)
+        damage(tmp_path, step)
+    said = []
+    with pytest.raises(ArtefactError) as caught:
+        checkpoint.latest(tmp_path, said.append)
+    assert "step-00000003" in caught.value.file
+    assert [line.split()[4] for line in said] == ["3", "2", "1"]
+
+
+def test_pruning_by_itself(tmp_path):
+    def kept(**policy):
+        for step in range(1, 7):
+            (tmp_path / f"step-{step:08d}").mkdir(exist_ok=True)
+            (tmp_path / f"step-{step:08d}" / "foretext.json").touch()
+        checkpoint.prune(tmp_path, **policy)
+        return checkpoint.steps(tmp_path)
+
+    assert kept(keep=2) == [5, 6]
+    assert kept(keep=0) == [6]
+    assert kept(keep=1, best=2, whole=4) == [2, 4, 6]
+    assert kept(keep=2, newest=4) == [3, 4]
+    assert kept(keep=9) == [1, 2, 3, 4, 5, 6]
+    assert kept(keep=1, newest=5, best=6) == [5, 6]
