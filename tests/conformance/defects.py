@@ -73,7 +73,7 @@ DEFECTS = (
          "usable[: max(keep, 1)]", ("saving", POST)),
     _one("the only good checkpoint is deleted before the next is written (transformers#25129)", CHECKPOINT,
          "    remove_leftovers(folder)\n    path =",
-         '    for old in steps(folder):\n        shutil.rmtree(folder / f"step-{old:08d}")\n    path =',
+         '    for old in steps(folder):\n        __import__("shutil").rmtree(folder / f"step-{old:08d}")\n    path =',
          ("saving", PRE), soon=True),
     _one("the old folder goes before the new one is whole (KempnerForge#102)", "folder.py",
          "            draft.mkdir()\n            yield draft",
