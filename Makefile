@@ -49,5 +49,24 @@ bench: $(VENV)/.bench  ## what this machine does a second, beside the peers
 soak: $(VENV)/.proof   ## the long proofs: kills, fuzz, memory
 	$(BIN)/python -m pytest -m soak --timeout 7200
 
+# The modules on which trust rests: what a run leaves on the disk, and what it learns from.
+CRITICAL := folder training/checkpoint training/run objectives heads/classify heads/sequence heads/vocabulary \
+	layers/softmax text/readers text/records text/sources
+COMMA := ,
+SPACE := $(subst ,, )
+CRITICAL_FILES := $(subst $(SPACE),$(COMMA),$(strip $(CRITICAL:%=src/foretext/%.py)))
+
+coverage: $(VENV)/.proof   ## branches that the tests reach: 95 % of all, every one in the critical modules
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(CPUS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=95
+	$(BIN)/coverage report --fail-under=100 --include=$(CRITICAL_FILES)
+
+# 60 mutants a module, drawn with seed 0: a quarter of an hour of one core. SAMPLE=0 takes all of them.
+SAMPLE ?= 60
+mutation: $(VENV)/.proof   ## the share of small changes to the critical modules that their tests notice
+	$(BIN)/python tests/mutation.py --sample $(SAMPLE)
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs .coverage .coverage.*

@@ -57,9 +57,9 @@ DEFECTS = (
     # Resuming
     _one("optimizer state is dropped on resume", GRADIENT, "self._updater.load(self._ranks.own(slots))",
          "self._updater.load({})",
-         ("resuming", POST), ("saving", TUNED), soon=True),
+         ("saving", TUNED), ("resuming", POST), soon=True),
     _one("random state is dropped on resume (Lightning#19367)", GRADIENT, "torch.default_generator.manual_seed(seed)",
-         "_ = seed", ("resuming", POST), ("determinism", PRE), soon=True),
+         "_ = seed", ("determinism", PRE), ("resuming", POST), soon=True),
     _one("data begins anew on resume (fairseq#781)", GRADIENT, 'self.done = state.cursor["step"]', "self.done = 0",
          ("resuming", POST), ("resuming", TUNED)),
     _one("an update is skipped on resume (verl#7401)", GRADIENT, 'self.done = state.cursor["step"]',
