@@ -16,6 +16,8 @@ import faults
 from foretext.training import checkpoint
 from trust.world import FAMILIES, Child, Run, assert_like, finish, steps_of
 
+pytestmark = pytest.mark.soak
+
 SETTINGS: dict[str, object] = {"limits": {"evaluations": 3, "checkpoint_steps": 2}}
 
 

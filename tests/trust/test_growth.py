@@ -27,6 +27,8 @@ from foretext.pretraining import Setting, pretrain
 from foretext.text.corpus import CorpusConfig, open_corpus
 from foretext.training.config import Limits
 from trust.world import recipe
+
+pytestmark = pytest.mark.soak
 if __name__ == "__main__":
     family, folder, workers, *files = sys.argv[1:]
     peaks = []
