@@ -19,6 +19,8 @@ from foretext.training.progress import SilentWatch
 from foretext.types import Report
 from trust.world import FAMILIES, LIMITS, recipe, texts
 
+pytestmark = pytest.mark.soak
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 PREPARE = """
 import json, resource, sys
@@ -27,8 +29,6 @@ from foretext.pretraining import Setting, pretrain
 from foretext.text.corpus import CorpusConfig, open_corpus
 from foretext.training.config import Limits
 from trust.world import recipe
-
-pytestmark = pytest.mark.soak
 if __name__ == "__main__":
     family, folder, workers, *files = sys.argv[1:]
     peaks = []
