@@ -1,7 +1,8 @@
 """The one tokenizer class: chunks are cut, each distinct chunk is analysed once and remembered, arrays are gathered."""
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 
@@ -11,7 +12,7 @@ from foretext.errors import DataError, UsageError
 from foretext.folder import fingerprint
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.files import write_files
-from foretext.text.tokenizers.spelling import Spelling, Whole, special_ids, unknown_token
+from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
 from foretext.types import Bits, Encoding, Ints, Text
 
@@ -34,10 +35,17 @@ class _Known(dict[str, int]):
         self.first = array("q", [0])
         self.ids, self.starts, self.stops, self.begins = array("i"), array("i"), array("i"), array("b")
         self.characters = 0
+        self._spelt: dict[str, Parts] = {}
 
     def __missing__(self, chunk: str) -> int:
-        for word in self._splitter.words(chunk):
-            self._add(word.starts, word.stops, self._spelling.spell(word.string), word.begins)
+        spelt, spell = self._spelt, self._spelling.spell
+        for string, starts, stops, begins in self._splitter.words(chunk):
+            parts = spelt.get(string)
+            if parts is None:
+                parts = spell(string)
+                if len(parts) > 1:  # worth remembering: the same word comes with other marks around it
+                    spelt[string] = parts
+            self._add(starts, stops, parts, begins)
         return self._close(chunk)
 
     def given(self, chunk: str, key: str) -> int:
@@ -48,7 +56,7 @@ class _Known(dict[str, int]):
             self._close(key)
         return self[key]
 
-    def _add(self, starts: list[int], stops: list[int], parts: Iterable[tuple[int, int, int]], begins: bool) -> None:
+    def _add(self, starts: Sequence[int], stops: Sequence[int], parts: Parts, begins: bool) -> None:
         for number, start, stop in parts:
             self.ids.append(number)
             self.starts.append(starts[start])
@@ -155,13 +163,10 @@ class ChunkTokenizer:
 
     def _gather(self, strings: Sequence[str]) -> tuple[Ints, Ints, Bits]:
         self._refresh()
-        number, chunks = self._known.__getitem__, self._splitter.chunks
-        found: list[int] = []
-        ends = np.zeros(len(strings) + 1, dtype=np.int64)
-        for at, string in enumerate(strings, start=1):
-            found += map(number, chunks(string))
-            ends[at] = len(found)
-        taken, lengths = self._tokens(np.array(found, dtype=np.int64))
+        found = [*map(self._splitter.chunks, strings)]
+        ends = np.concatenate([[0], np.cumsum([*map(len, found)], dtype=np.int64)])
+        numbers = map(self._known.__getitem__, chain.from_iterable(found))
+        taken, lengths = self._tokens(np.fromiter(numbers, dtype=np.int64, count=int(ends[-1])))
         tokens = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends]
         return _view(self._known.ids)[taken], np.diff(tokens), _view(self._known.begins)[taken].astype(np.bool_)
 

@@ -6,6 +6,8 @@ two: Hangul stays composed, "İ" is "i", and a capital sigma is "σ" at the end 
 """
 
 import unicodedata
+from collections.abc import Sequence
+from functools import cache
 
 VARIATION = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 """The inside of a character class: variation selectors, which choose a glyph and are never a character of their own."""
@@ -68,14 +70,14 @@ def _without_accent(character: str) -> str:
     return base if len(base) == 1 else character
 
 
-def align(string: str, folding: Folding) -> tuple[str, list[int], list[int]]:
+def align(string: str, folding: Folding) -> tuple[str, Sequence[int], Sequence[int]]:
     """`string` folded, and for each character of the result the place [start, stop) it stands for.
 
     A dropped mark belongs to the character before it; one that has none before it is kept as it is.
     """
-    if string.isascii() and string.isprintable():
-        length = len(string)
-        return string.translate(folding), list(range(length)), list(range(1, length + 1))
+    whole = string.translate(folding)
+    if len(whole) == len(string):  # nothing was dropped
+        return whole, range(len(string)), range(1, len(string) + 1)
     folded: list[str] = []
     starts: list[int] = []
     stops: list[int] = []
@@ -94,6 +96,7 @@ def align(string: str, folding: Folding) -> tuple[str, list[int], list[int]]:
     return "".join(folded), starts, stops
 
 
+@cache
 def is_punctuation(character: str) -> bool:
     """BERT's rule: every ASCII character that is no letter, digit, space or control, and Unicode category P*."""
     code = ord(character)

@@ -5,7 +5,7 @@ vocabulary spells. Neither the fast path nor the exact one knows more than this 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ SPACE = "▁"
 """What stands for white space before a word in a unigram piece (Kudo and Richardson 2018)."""
 _HAN = re.compile(f"[{HAN}]")
 _CHARACTER = re.compile(f"[{HAN}][{MARKS}]*")
+_ASCII = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9]")
 
 
 class Word(NamedTuple):
@@ -25,8 +26,8 @@ class Word(NamedTuple):
     it starts a whole word (a Chinese character inside rjieba's word does not)."""
 
     string: str
-    starts: list[int]
-    stops: list[int]
+    starts: Sequence[int]
+    stops: Sequence[int]
     begins: bool = True
 
 
@@ -55,8 +56,11 @@ class Splitter:
         """The chunks of `string` in order; white space between them is left out unless pieces show it."""
         if self.config.kind == "unigram":
             string = f" {string}"  # a word at the start looks like one after a space
+        plain = string.isascii() or _HAN.search(string) is None
+        if plain and not self.spaced:
+            return string.split()  # what the pattern finds, at a third of the cost
         found = self._find(string)
-        if not self.segmented or string.isascii() or _HAN.search(string) is None:
+        if not self.segmented or plain:
             return found
         return [part for chunk in found for part in self._segment(chunk)]
 
@@ -144,6 +148,8 @@ def _at_punctuation(splitter: Splitter, chunk: str) -> list[Word]:
         return _one_by_one(string, starts, stops)
     if string.isalnum():
         return [Word(string, starts, stops)]
+    if string.isascii() and string.isprintable():
+        return [Word(match[0], starts[slice(*match.span())], stops[slice(*match.span())]) for match in _ASCII.finditer(string)]
     words = []
     first = 0
     for at, character in enumerate(string):
@@ -157,7 +163,7 @@ def _at_punctuation(splitter: Splitter, chunk: str) -> list[Word]:
     return words
 
 
-def _one_by_one(string: str, starts: list[int], stops: list[int]) -> list[Word]:
+def _one_by_one(string: str, starts: Sequence[int], stops: Sequence[int]) -> list[Word]:
     """Characters as words; only the first begins a whole word."""
     return [Word(string[at], starts[at : at + 1], stops[at : at + 1], at == 0) for at in range(len(string))]
 
