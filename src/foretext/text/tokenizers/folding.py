@@ -7,7 +7,6 @@ two: Hangul stays composed, "İ" is "i", and a capital sigma is "σ" at the end 
 
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
 
 VARIATION = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 """The inside of a character class: variation selectors, which choose a glyph and are never a character of their own."""
@@ -96,7 +95,6 @@ def align(string: str, folding: Folding) -> tuple[str, Sequence[int], Sequence[i
     return "".join(folded), starts, stops
 
 
-@cache
 def is_punctuation(character: str) -> bool:
     """BERT's rule: every ASCII character that is no letter, digit, space or control, and Unicode category P*."""
     code = ord(character)

@@ -18,7 +18,7 @@ SPACE = "▁"
 """What stands for white space before a word in a unigram piece (Kudo and Richardson 2018)."""
 _HAN = re.compile(f"[{HAN}]")
 _CHARACTER = re.compile(f"[{HAN}][{MARKS}]*")
-_ASCII = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9]")
+_ASCII_MARKS = re.compile("[^!-/:-@\\[-`{-~]+|[!-/:-@\\[-`{-~]")
 
 
 class Word(NamedTuple):
@@ -90,6 +90,15 @@ class Splitter:
         """The words of one chunk, folded, with the places of their characters in the chunk."""
         return self._split(self, chunk)
 
+    def whole_words(self, chunk: str) -> list[str] | None:
+        """The strings of `words(chunk)` where that is quickly said and each begins a whole word; else None."""
+        if self.config.kind != "wordpiece" or not (chunk.isascii() or _HAN.search(chunk) is None):
+            return None
+        string = chunk.translate(self.folding)
+        if len(string) < len(chunk):
+            return None  # marks were dropped: `align` knows which may be
+        return [string] if string.isalnum() else _marks(string).findall(string)
+
     def whole(self, chunk: str) -> Word:
         """The chunk as one word."""
         return Word(*align(chunk, self.folding))
@@ -141,6 +150,17 @@ def _pattern(config: TokenizerConfig) -> str:
     return f"{run}|[^\\s{han}]+" if han else "\\S+"
 
 
+def _marks(string: str) -> re.Pattern[str]:
+    """The pattern of `string`'s pieces: punctuation characters, and what is between them."""
+    return _ASCII_MARKS if string.isascii() else _all_marks()
+
+
+@cache
+def _all_marks() -> re.Pattern[str]:
+    marks = "".join(re.escape(chr(code)) for code in range(0x20000) if is_punctuation(chr(code)))
+    return re.compile(f"[^{marks}]+|[{marks}]")
+
+
 def _at_punctuation(splitter: Splitter, chunk: str) -> list[Word]:
     """BERT's words: punctuation characters stand alone, everything between them holds together."""
     string, starts, stops = align(chunk, splitter.folding)
@@ -148,19 +168,8 @@ def _at_punctuation(splitter: Splitter, chunk: str) -> list[Word]:
         return _one_by_one(string, starts, stops)
     if string.isalnum():
         return [Word(string, starts, stops)]
-    if string.isascii() and string.isprintable():
-        return [Word(match[0], starts[slice(*match.span())], stops[slice(*match.span())]) for match in _ASCII.finditer(string)]
-    words = []
-    first = 0
-    for at, character in enumerate(string):
-        if is_punctuation(character):
-            if first < at:
-                words.append(Word(string[first:at], starts[first:at], stops[first:at]))
-            words.append(Word(character, starts[at : at + 1], stops[at : at + 1]))
-            first = at + 1
-    if first < len(string):
-        words.append(Word(string[first:], starts[first:], stops[first:]))
-    return words
+    cuts = (match.span() for match in _marks(string).finditer(string))
+    return [Word(string[first:last], starts[first:last], stops[first:last]) for first, last in cuts]
 
 
 def _one_by_one(string: str, starts: Sequence[int], stops: Sequence[int]) -> list[Word]:
