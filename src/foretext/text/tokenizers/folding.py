@@ -30,6 +30,12 @@ class Folding(dict[int, str | None]):
         self[code] = folded = self._fold(chr(code))
         return folded
 
+    def fold(self, string: str) -> str:
+        """`string` with each character folded, or dropped."""
+        if string.isascii() and string.isprintable():
+            return string.lower() if self.lowercase else string
+        return string.translate(self)
+
     def __reduce__(self) -> tuple[object, ...]:
         return _folding, (self.lowercase, self.strip_accents, self.keep_invisible, self.reserved)
 
@@ -74,7 +80,7 @@ def align(string: str, folding: Folding) -> tuple[str, Sequence[int], Sequence[i
 
     A dropped mark belongs to the character before it; one that has none before it is kept as it is.
     """
-    whole = string.translate(folding)
+    whole = folding.fold(string)
     if len(whole) == len(string):  # nothing was dropped
         return whole, range(len(string)), range(1, len(string) + 1)
     folded: list[str] = []

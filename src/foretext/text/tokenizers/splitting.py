@@ -94,7 +94,7 @@ class Splitter:
         """The strings of `words(chunk)` where that is quickly said and each begins a whole word; else None."""
         if self.config.kind != "wordpiece" or not (chunk.isascii() or _HAN.search(chunk) is None):
             return None
-        string = chunk.translate(self.folding)
+        string = self.folding.fold(chunk)
         if len(string) < len(chunk):
             return None  # marks were dropped: `align` knows which may be
         return [string] if string.isalnum() else _marks(string).findall(string)
