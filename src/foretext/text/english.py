@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-CLOSING = "'\")\\]}\u201d\u2019\u00bb*"
-"""The inside of a character class: what may trail the end of a sentence and belongs to it."""
+_CLOSERS = "'\")]}\u201d\u2019\u00bb*"
+"""What may trail the end of a sentence and belongs to it."""
 MOST_PAIRS = 1 << 16
 """Decisions remembered (about 250 bytes each); then all are forgotten and the common ones soon return."""
 
 _CANDIDATE = re.compile("[.?!\u2026](?=[\\s)\";}\\]*:@({[?!\u201d\u00bb]|['\u2019](?![^\\W\\d_]))")
-_WORD = re.compile("[^\\W\\d_]+(?:[-'\u2019][^\\W\\d_]+)*\\.")
-_TO_ITS_NEIGHBOURS = re.compile(f"[.?!\u2026]|[{CLOSING}]+(?:--|$)")
+_WORD = re.compile("[\"(\\[]*([^\\W\\d_]+(?:[-'\u2019][^\\W\\d_]+)*)\\.")
+_TO_ITS_NEIGHBOURS = re.compile(f"[.?!\u2026]|[{re.escape(_CLOSERS)}]+(?:--|$)")
+_QUOTES = frozenset("'\"")
 _OPENING = frozenset("([\u201c\u2018")
 _BRACKETS = frozenset(")]}\"\u201d\u00bb")
 
@@ -61,14 +62,16 @@ class Splitter:
                 done = size
             chunk = paragraph[first:done]
             after = done + 1
-            if first and at + 2 == after < size:
-                head, mark = paragraph[after], chunk[-1]
-                if head.isalpha() and (mark == "!" or mark == "?") and first < at:
-                    found.append(after)
-                    continue
-                if (head.isalnum() or head in _OPENING) and ends[chunk]:
-                    found.append(after)
-                    continue
+            if 0 < first < at and after < size:
+                head = paragraph[after]
+                stem = chunk if at + 1 == done else chunk.rstrip(_CLOSERS)
+                if first + len(stem) == at + 1:  # the candidate is the last character, but for what closes
+                    if head.islower() and stem is not chunk:
+                        continue  # "Is it?" he asked.
+                    opens = head in _OPENING or (head in _QUOTES and paragraph[after + 1 : after + 2].isalnum())
+                    if (opens or head.isalnum()) and ends[stem]:
+                        found.append(after)
+                        continue
             while after < size and paragraph[after] == " ":
                 after += 1
             stop = paragraph.find(" ", after)
@@ -108,8 +111,8 @@ def _remember(known: dict[tuple[str, str], tuple[int, ...]], key: tuple[str, str
 
 
 class _Ends(dict[str, bool]):
-    """Filled as chunks are met: a word that is no abbreviation, no initial and in no collocation, or a closing bracket
-    or quote, and then one full stop."""
+    """Filled as chunks are met: a question or exclamation mark, or a full stop after a closing bracket or quote, or
+    after a word that is no abbreviation, no initial and in no collocation."""
 
     def __init__(self, parameters: Any) -> None:
         super().__init__()
@@ -123,13 +126,16 @@ class _Ends(dict[str, bool]):
         return ends
 
     def _ends(self, chunk: str) -> bool:
-        if chunk[-1] != "." or len(chunk) < 3:
+        if chunk[-1] in "?!":
+            return True
+        if chunk[-1] != ".":
             return False
         if chunk[-2] in _BRACKETS:
             return "." not in self._collocated
-        if _WORD.fullmatch(chunk) is None:
+        word = _WORD.fullmatch(chunk)
+        if word is None or len(word[1]) < 2:
             return False
-        return all(form not in self._abbreviations and form not in self._collocated for form in _forms(chunk[:-1]))
+        return all(form not in self._abbreviations and form not in self._collocated for form in _forms(word[1]))
 
 
 def _forms(word: str) -> Iterator[str]:
