@@ -54,6 +54,12 @@ class Round:
         return self.units / max(self.cpu, 1e-9)
 
 
+def _cpu_seconds() -> float:
+    """Of this process and of the child processes that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 class Clock:
     """Wall, CPU and, on a GPU, device seconds from its making to `read`."""
 
@@ -65,7 +71,7 @@ class Clock:
             self._events = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             torch.cuda.synchronize()
             self._events[0].record()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
 
     @property
     def elapsed(self) -> float:
@@ -80,7 +86,7 @@ class Clock:
             self._events[1].record()
             torch.cuda.synchronize()
             device = self._events[0].elapsed_time(self._events[1]) / 1e3
-        wall, cpu = self.elapsed, time.process_time() - self._cpu
+        wall, cpu = self.elapsed, _cpu_seconds() - self._cpu
         load = os.getloadavg()[0]
         return Round(units=units, wall=wall, cpu=cpu, steps=steps, load=load, device=device, extra=extra or {})
 

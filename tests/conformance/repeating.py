@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from conformance import rows as table
 from conformance.rows import Row, TaskRow, scratch, texts_of
@@ -36,9 +37,7 @@ def digest(row: Row | TaskRow) -> str:
 
 
 def determinism(row: Row | TaskRow) -> None:
-    """Twice in this process, whatever the global random states are: equal to the bit. Another seed: not."""
-    import torch
-
+    """Twice in this process, whatever the global random states are: equal to the bit."""
     torch.manual_seed(1)
     np.random.seed(1)
     first = digest(row)

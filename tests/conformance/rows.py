@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from conformance import skipgram
@@ -301,16 +300,6 @@ TASKS = tuple(
 ALL: tuple[Row | TaskRow, ...] = (*ROWS, *TASKS)
 
 
-def is_task(row: Row | TaskRow) -> bool:
-    """Whether `row` is a task's."""
-    return isinstance(row, TaskRow)
-
-
 def texts_of(row: Row | TaskRow) -> list[str]:
     """Some texts that nobody trained on."""
     return [text for text, _ in labelled(12, 9)]
-
-
-def numbers(values: Any) -> np.ndarray[Any, Any]:
-    """A tensor or list as float64 numpy."""
-    return np.asarray(values.detach() if isinstance(values, torch.Tensor) else values, np.float64)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ def missed(defects: Sequence[Defect], scratch: Path) -> list[str]:
     ]
 
 
+@pytest.mark.timeout(1200)  # half a minute of work, on a machine that may be busy
 def test_a_few_defects_are_caught(tmp_path: Path) -> None:
-    assert missed([one for one in DEFECTS if one.soon], tmp_path) == []
+    """Each by the first check that must catch it."""
+    assert missed([replace(one, catch=one.catch[:1]) for one in DEFECTS if one.soon], tmp_path) == []
 
 
 @pytest.mark.soak

@@ -64,7 +64,7 @@ def test_time_is_limited() -> None:
     with pytest.raises(ArtefactError, match="signal") as caught:
         limited(f"{HERE}:spin", None, seconds=1, about="their.json")
     assert "their.json" in caught.value.message
-    assert time.monotonic() - began < 30  # one second of its own, on a machine that may be busy
+    assert time.monotonic() - began < 65  # one second of its own, on a machine that may be busy
 
 
 @pytest.mark.parametrize(("name", "argument"), [("swell", 4000), ("abort", None), ("recurse", None)])

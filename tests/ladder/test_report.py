@@ -107,6 +107,14 @@ def test_pictures_are_well_formed_and_hold_their_numbers() -> None:
     assert any(f"{100 * best.mean:.1f} %" in title and "word2vec · features, 5 labels" in title for title in titles)
 
 
+def test_a_line_that_ends_early_is_tied_to_its_name_by_dots() -> None:
+    cells = some_cells()
+    last = max(cell.labels for cell in cells)
+    few = [cell for cell in cells if cell.labels != last or cell.rung != "word2vec"]
+    before, after = (efficiency(build(some)).count("stroke-dasharray:1 6") for some in (cells, few))
+    assert after > before
+
+
 def test_pictures_of_little() -> None:
     assert efficiency(build([])) == ""
     assert distances(build([])) == ""

@@ -40,3 +40,13 @@ def test_a_stream_may_be_cut_anywhere(string: str, cuts: list[int]) -> None:
 @given(MESSY)
 def test_normalising_twice_changes_nothing(string: str) -> None:
     assert normalized(normalized(string)) == normalized(string)
+
+
+@settings(deadline=None, max_examples=200)
+@given(MESSY | st.text(max_size=20), st.sampled_from(["", "\ud83d"]))
+def test_the_quick_look_misses_nothing(string: str, half: str) -> None:
+    """Rules 1, 3 and 4 character by character."""
+    string = (string + half).replace("\r", "")
+    dropped = {*map(chr, range(0x20)), "\x7f", "\ufeff"} - {*"\t\n\x0b\x0c"}
+    assert clean(string) == "".join(c for c in string if c not in dropped)
+    assert breaks(string) == "".join("\n" if c in "\x0b\x0c\x85\u2028\u2029" else c for c in string)

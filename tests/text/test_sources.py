@@ -45,10 +45,10 @@ def test_trouble_while_reading_plain_bytes_is_no_damage(tmp_path: Path, monkeypa
 
     file = source(tmp_path / "a.txt", b"some text")
     monkeypatch.setattr(sources, "_reader", broken)
-    with pytest.raises(UsageError, match="cannot be read .the disk is gone"):
+    with pytest.raises(UsageError, match=r"cannot be read .the disk is gone"):
         list(file.chunks())
     packed = source(tmp_path / "a.gz", gzip.compress(b"x"))
-    with pytest.raises(DataError, match="the gz data ends badly .the disk is gone") as caught:
+    with pytest.raises(DataError, match=r"the gz data ends badly .the disk is gone") as caught:
         list(packed.chunks())
     assert caught.value.place == "byte 4 of the text"
 
@@ -175,7 +175,7 @@ def test_remote_files_by_name_folder_and_pattern(monkeypatch: pytest.MonkeyPatch
         raise OSError("no route to host")
 
     monkeypatch.setattr(type(files), "exists", unreachable)
-    with pytest.raises(UsageError, match="cannot be reached .no route to host"):
+    with pytest.raises(UsageError, match=r"cannot be reached .no route to host"):
         find([f"{base}/b.txt"])
     monkeypatch.setattr(type(files), "size", lambda self, path: None)
     assert one.size() == 0

@@ -26,6 +26,7 @@ from foretext.models.word2vec.train import SkipGram
 from foretext.text import store
 from foretext.training import checkpoint
 from foretext.training.gradient import Gradient
+from foretext.training.optimizers import Updater
 from trust.world import FAMILIES, WORDS, Child, Run, assert_like, finish, steps_of
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -36,18 +37,19 @@ class Phase:
     """A function of the product that the signal must arrive in, in its `call`-th call; whether a checkpoint is due."""
 
     bert: tuple[Any, str]
-    word2vec: tuple[Any, str]
+    word2vec: tuple[Any, str] | None = None
     call: int = 1
     saves: bool = True
 
 
 PHASES = {
     "training step": Phase(bert=(Gradient, "step"), word2vec=(SkipGram, "step"), call=5),
+    "update": Phase(bert=(Updater, "step"), call=5),
     "evaluation": Phase(bert=(Gradient, "evaluate"), word2vec=(SkipGram, "evaluate"), call=2),
     "checkpoint": Phase(bert=(checkpoint, "save"), word2vec=(checkpoint, "save"), call=2),
-    "tokenizer training": Phase(bert=(pretraining, "train_tokenizer"), word2vec=(pretraining, "train_tokenizer"), saves=False),
-    "encoding": Phase(bert=(store, "_write"), word2vec=(store, "_write"), saves=False),
-    "the result": Phase(bert=(Pretrained, "save"), word2vec=(Pretrained, "save"), saves=False),
+    "tokenizer training": Phase(bert=(pretraining, "train_tokenizer"), saves=False),
+    "encoding": Phase(bert=(store, "_write"), saves=False),
+    "the result": Phase(bert=(Pretrained, "save"), saves=False),
 }
 
 
@@ -119,7 +121,7 @@ def stop_in(phase: Phase, straight: Run, tmp_path: Path, times: int, rng: np.ran
     longest = 0.0
     for number in range(times):
         run = fresh(f"run-{number}")
-        nth = int(rng.integers(1, calls + 1))
+        nth = 1 + int(calls * (number + rng.random()) / times)  # one in each part of the phase
         numbers = (int(rng.choice([signal.SIGTERM, signal.SIGINT])), *second)
 
         def work(run: Run = run, nth: int = nth, numbers: tuple[int, ...] = numbers) -> None:
@@ -143,13 +145,14 @@ def stop_in(phase: Phase, straight: Run, tmp_path: Path, times: int, rng: np.ran
     return longest
 
 
-CASES = [(family, name) for family in FAMILIES for name in PHASES if family == "bert" or PHASES[name].saves]
-"""Preparing and writing are the same code for both families."""
+CASES = [(family, name) for family in FAMILIES for name in PHASES if getattr(PHASES[name], family)]
+"""Updating parameters is BERT's alone; preparing and writing are the same code for both families."""
 
 
 @pytest.mark.parametrize(("straight", "name"), CASES, indirect=["straight"])
 def test_stopped_in_each_phase(straight: Run, tmp_path: Path, name: str) -> None:
-    stop_in(PHASES[name], straight, tmp_path, 2, np.random.default_rng(0))
+    times = 4 if name == "update" else 2  # most of an update only prepares it
+    stop_in(PHASES[name], straight, tmp_path, times, np.random.default_rng(0))
 
 
 def test_more_signals_change_nothing(straight: Run, tmp_path: Path) -> None:
@@ -160,7 +163,9 @@ def test_more_signals_change_nothing(straight: Run, tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("name", [*PHASES, "second signal"])
+@pytest.mark.parametrize(
+    ("straight", "name"), [*CASES, *((family, "second signal") for family in FAMILIES)], indirect=["straight"]
+)
 def test_a_hundred_signals_in_each_phase(
     straight: Run, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

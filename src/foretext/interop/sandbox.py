@@ -17,9 +17,12 @@ import msgspec
 from foretext.errors import ArtefactError, ForetextError
 from foretext.types import JSON
 
-SECONDS = 20.0
+SECONDS = 10.0
+"""Of processor time, which is what a parser that loops spends."""
 MEGABYTES = 2048
 """For one model's metadata: a vocabulary of 250,000 pieces takes about 2 s and 300 MB."""
+_PATIENCE = 60.0
+"""Seconds of wall time more than five times the processor's: a busy machine is no reason to distrust a file."""
 _MOST_RESULT = 256 << 20
 """Bytes of a result; what is longer is no metadata."""
 
@@ -27,10 +30,11 @@ _MOST_RESULT = 256 << 20
 def limited(where: str, argument: JSON, *, seconds: float = SECONDS, megabytes: int = MEGABYTES, about: str = "") -> JSON:
     """The result of the function `where` ("module:name") of the JSON value `argument`, called in a fresh process.
 
-    `seconds` of processor time (and twice that of wall time), `megabytes` of address space; `about` names the file in
+    `seconds` of processor time (and some five times that of wall time), `megabytes` of address space; `about` names the file in
     messages. Errors: the function's own ForetextError as an ArtefactError with the same words; a limit met, a crash or
     any other exception → ArtefactError.
     """
+    patience = 5 * seconds + _PATIENCE
     package = Path(__file__).parent.parent.parent
     paths = [str(package), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     # One thread: libraries that start a pool at import would spend the address space on its stacks.
@@ -41,12 +45,12 @@ def limited(where: str, argument: JSON, *, seconds: float = SECONDS, megabytes: 
             command,
             input=msgspec.json.encode(argument),
             capture_output=True,
-            timeout=2 * seconds + 5,
+            timeout=patience,
             env={**os.environ, **quiet},
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _refused(f"it could not be read within {2 * seconds + 5:.0f} seconds", about) from None
+        raise _refused(f"it could not be read within {patience:.0f} seconds", about) from None
     if done.returncode != 0:
         raise _refused(f"its parser ended with {_reason(done.returncode, done.stderr)}", about)
     answer = msgspec.json.decode(done.stdout)

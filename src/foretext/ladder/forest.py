@@ -8,7 +8,7 @@ from foretext.ladder.plot import WIDTH, Look, looks, marker, short, svg
 from foretext.ladder.statistics import Interval
 from foretext.ladder.table import Row, Table
 
-LEFT, TOP, LINE, GAP = 216, 46, 30, 18
+LEFT, TOP, LINE, GAP = 244, 46, 30, 18
 """Pixels: room for the names, room for the headings, height of a line, distance between panels."""
 
 

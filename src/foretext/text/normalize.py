@@ -19,7 +19,9 @@ RULES = 1
 """Version of these rules and of all reading rules; part of every corpus key."""
 
 _DROPPED = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff]+")
-_BREAKS = re.compile("[\x0b\x0c\x85\u2028\u2029]")
+_CONTROLS = bytes([*range(0x09), *range(0x0E, 0x20), 0x7F])
+_BREAKING = "\x0b\x0c\x85\u2028\u2029"
+_BREAKS = re.compile(f"[{_BREAKING}]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -27,11 +29,21 @@ def clean(string: str) -> str:
     """Rules 1 to 3. What is dropped shows in the length of the result, less the CRs of CR LF."""
     if "\r" in string:
         string = string.replace("\r\n", "\n").replace("\r", "\n")
+    return _without_controls(string)
+
+
+def _without_controls(string: str) -> str:
+    """Rules 1 and 3. Almost no text holds such a character, and that is seen at once in its bytes."""
+    data = string.encode("utf-8", "surrogatepass")
+    if len(data.translate(None, _CONTROLS)) == len(data) and "\ufeff" not in string:
+        return string
     return _DROPPED.sub("", string)
 
 
 def breaks(string: str) -> str:
     """Rule 4: every other line or paragraph separator becomes LF."""
+    if not any(mark in string for mark in _BREAKING):
+        return string
     return _BREAKS.sub("\n", string)
 
 
@@ -62,7 +74,7 @@ def clean_chunks(chunks: Iterable[str]) -> Iterator[tuple[str, int]]:
         chunk = chunk[:-1] if waiting else chunk
         if "\r" in chunk:
             chunk = chunk.replace("\r\n", "\n").replace("\r", "\n")
-        cleaned = _DROPPED.sub("", chunk)
+        cleaned = _without_controls(chunk)
         yield cleaned, len(chunk) - len(cleaned)
     if waiting:
         yield "\n", 0

@@ -134,6 +134,22 @@ def rows(file: Path, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
             yield block
 
 
+class _Rows:
+    """A file's rows by slices, read and not mapped: what has been mapped stays in this process's memory as far as the
+    system has room."""
+
+    def __init__(self, file: Path, dtype: DTypeLike) -> None:
+        self._file, self._dtype = file, np.dtype(dtype)
+        self._length = file.stat().st_size // self._dtype.itemsize
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> NDArray[Any]:
+        start, stop, _ = part.indices(self._length)
+        return np.fromfile(self._file, self._dtype, max(0, stop - start), offset=start * self._dtype.itemsize)
+
+
 class _Bits:
     """Writes 0/1 bytes as packed bits, whatever the sizes of the blocks."""
 
@@ -169,14 +185,15 @@ def choose_held_out(folder: Path, sizes: Sizes, share: float, seed: int) -> None
     A unit larger than half again the share is passed over, unless every unit is: then the first one of no more than
     twice the mean size is held out. Something is held out whenever there are two units, never everything.
     """
-    documents: Ints = np.memmap(folder / "documents.bin", dtype="<i8", mode="r")
-    units = documents if sizes.documents >= FEWEST_DOCUMENTS else _blocks(documents, sizes.sentences)
-    hashes = np.memmap(folder / "hashes.bin", dtype="<u8", mode="r").reshape(-1, 2)
+    documents = _Rows(folder / "documents.bin", "<i8")
+    units = documents if sizes.documents >= FEWEST_DOCUMENTS else _blocks(documents[:], sizes.sentences)
+    hashes = _Rows(folder / "hashes.bin", "<u8,<u8")
     buckets = np.empty(len(units) - 1, dtype=np.uint16)
     weights = np.zeros(_BUCKETS)
     for at in range(0, len(buckets), ROWS // 8):
-        edges = np.asarray(units[at : at + ROWS // 8 + 1])
-        sums = np.add.reduceat(np.asarray(hashes[edges[0] : edges[-1]]), edges[:-1] - edges[0], axis=0)
+        edges = units[at : at + ROWS // 8 + 1]
+        pairs = hashes[edges[0] : edges[-1]].view("<u8").reshape(-1, 2)
+        sums = np.add.reduceat(pairs, edges[:-1] - edges[0], axis=0)
         found = (_mixed(sums[:, 0] + _mixed(np.array([seed % (1 << 64)], np.uint64))) >> np.uint64(48)).astype(
             np.uint16
         )
@@ -185,7 +202,7 @@ def choose_held_out(folder: Path, sizes: Sizes, share: float, seed: int) -> None
     chosen = _pick(weights, share, len(buckets))
     with open(folder / "held_out.bin", "wb") as file:
         for at in range(0, len(buckets), ROWS // 8):
-            edges = np.asarray(units[at : at + ROWS // 8 + 1])
+            edges = units[at : at + ROWS // 8 + 1]
             held = chosen[buckets[at : at + len(edges) - 1]]
             np.repeat(held, np.diff(edges)).astype(np.uint8).tofile(file)
 
@@ -229,16 +246,17 @@ def _pick(weights: NDArray[np.float64], share: float, units: int) -> Bits:
 
 def count_tokens(folder: Path, dtype: DTypeLike, vocabulary: int) -> None:
     """Write `counts.bin` (int64 [V]): how often each id occurs in the part that is not held out."""
-    sentences = np.memmap(folder / "sentences.bin", dtype="<i8", mode="r")
-    held = np.memmap(folder / "held_out.bin", dtype=np.bool_, mode="r")
-    ids = np.memmap(folder / "ids.bin", dtype=dtype, mode="r")
+    sentences = _Rows(folder / "sentences.bin", "<i8")
+    held = _Rows(folder / "held_out.bin", np.bool_)
+    ids = _Rows(folder / "ids.bin", dtype)
     counts = np.zeros(vocabulary, dtype=np.int64)
     first = 0
     while first < len(held):
-        last = max(first + 1, int(np.searchsorted(sentences, sentences[first] + ROWS, side="right")) - 1)
+        ahead = sentences[first : first + ROWS + 1]
+        last = first + max(1, int(np.searchsorted(ahead, ahead[0] + ROWS, side="right")) - 1)
         last = min(last, len(held))
-        edges = np.asarray(sentences[first : last + 1])
-        training = np.repeat(~np.asarray(held[first:last]), np.diff(edges))
-        counts += np.bincount(np.asarray(ids[edges[0] : edges[-1]])[training], minlength=vocabulary)
+        edges = ahead[: last - first + 1]
+        training = np.repeat(~held[first:last], np.diff(edges))
+        counts += np.bincount(ids[edges[0] : edges[-1]][training], minlength=vocabulary)
         first = last
     counts.astype("<i8").tofile(folder / "counts.bin")

@@ -1,15 +1,14 @@
 """Sentences of one paragraph, English and Chinese. Nothing is lost: the sentences concatenate back to the paragraph.
 
-English (and every other script that puts spaces between words) is cut by nupunkt, a Punkt model (Kiss and Strunk 2006,
-"Unsupervised Multilingual Sentence Boundary Detection") with its shipped abbreviation list; compiled, it reads over
-10 MB/s on one core, so no splitter of our own is needed. Chinese is cut by one rule: after a run of 。！？…；!? and
+English (and every other script that puts spaces between words) is cut by nupunkt, a Punkt model with its shipped
+abbreviation list (`english`). Chinese is cut by one rule: after a run of 。！？…；!? and
 the closing quotes and brackets that follow it, unless a comma, colon or semicolon comes next (“好！”，他说).
 """
 
 import re
-from collections.abc import Callable
-from functools import cache
 from typing import Literal, TypeAlias
+
+from foretext.text.english import sentence_starts
 
 Language: TypeAlias = Literal["auto", "en", "zh"]
 
@@ -19,7 +18,6 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f\
 _HAN = re.compile(f"[{HAN}]")
 _LATIN_RUN = re.compile(f"[^\\W\\d_{HAN}]+")
 _CHINESE_END = re.compile("(?<![。！？｡…；!?])[。！？｡…；!?]++([”’」』）】》〉〕］\"')\\]]*+)(?![，、：；,:;。！？])\\s*")
-_LONG_RUN = re.compile(r"[!?.]{256,}+")
 _VISIBLE = re.compile(r"\w")
 _ENDS_IN_CHINESE = re.compile("[。！？｡]")
 
@@ -54,22 +52,10 @@ def split_sentences(paragraph: str, language: Language = "auto") -> list[str]:
 
 def _spaced(paragraph: str) -> list[str]:
     """nupunkt's sentences, cut at their starts, so that white space between two belongs to the first."""
-    # nupunkt is quadratic in a run of marks (64 K of "!" took it 5 s): it is shown one long word that ends in a mark.
-    shown = _LONG_RUN.sub(lambda run: "a" * (len(run[0]) - 1) + run[0][-1], paragraph)
-    starts = [start for start, _ in _spans()(shown)]
-    if len(starts) < 2:
+    starts = sentence_starts(paragraph)
+    if not starts:
         return [paragraph]
-    stops = [*starts[1:], len(paragraph)]
-    return [paragraph[start:stop] for start, stop in zip([0, *starts[1:]], stops, strict=True)]
-
-
-@cache
-def _spans() -> Callable[[str], list[tuple[int, int]]]:
-    """nupunkt's spans of sentences without the white space around them; the model loads (10 ms) at first use."""
-    import nupunkt
-
-    spans: Callable[[str], list[tuple[int, int]]] = nupunkt.sentence_spans
-    return spans
+    return [paragraph[start:stop] for start, stop in zip([0, *starts], [*starts, len(paragraph)], strict=True)]
 
 
 def _chinese(paragraph: str) -> list[str]:

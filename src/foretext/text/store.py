@@ -98,7 +98,8 @@ def build_store(
     """The store of `corpus` under `cache`, built if it is not there whole.
 
     `held_out`: the share of the text kept from training, chosen by document (see `parts.choose_held_out`). `workers`:
-    processes; None = by the corpus's size, 0 = this process; the bytes are the same. `progress(shards done, shards)`.
+    processes; None = by the corpus's size, 0 = this process; the bytes are the same. `progress(shards done, shards)`
+    (one shard in this process).
     Working memory does not grow with the corpus. A second process that wants the same store waits for the first.
     Errors: no token at all → DataError; a full disk → ResourceError.
     """
@@ -130,7 +131,7 @@ def _write(
     workers: int,
     progress: Progress | None,
 ) -> None:
-    of = shard_count(corpus)
+    of = shard_count(corpus) if workers > 1 else 1  # whole shards end to end are the corpus: read it through
     parts = folder / "parts"
     parts.mkdir()
     tokens = 0

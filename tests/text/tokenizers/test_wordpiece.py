@@ -8,6 +8,7 @@ from tokenizers.implementations import BertWordPieceTokenizer
 from foretext.errors import DataError, UsageError
 from foretext.text.corpus import strings_corpus
 from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
+from foretext.text.tokenizers.spelling import WordPiece
 from foretext.types import Text
 
 DOCUMENTS = [
@@ -48,6 +49,24 @@ def test_greedy_longest_match_by_hand() -> None:
     assert "".join(made.pieces[n].removeprefix("##") for n in encoding.ids) == "unable"
     assert made.pieces[encoding.ids[0]].startswith("un")
     assert encoding.word.tolist() == [0] * len(encoding.ids)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from(["", "##"]), st.text("ab", min_size=1, max_size=6)), min_size=1, max_size=12),
+    word=st.text("abc", max_size=14),
+)
+def test_only_sizes_that_exist_are_tried_and_none_is_missed(pieces: list[tuple[str, str]], word: str) -> None:
+    vocabulary = ["[UNK]", *dict.fromkeys(sign + text for sign, text in pieces)]
+    expected, start = [], 0
+    while start < len(word):
+        sizes = range(len(word) - start, 0, -1)
+        known = [size for size in sizes if ("##" if start else "") + word[start : start + size] in vocabulary]
+        size = known[0] if known else 1
+        piece = ("##" if start else "") + word[start : start + size]
+        expected.append((vocabulary.index(piece) if known else 0, start, start + size))
+        start += size
+    assert WordPiece(vocabulary, {0}, 0, whole_unknown=False).spell(word) == expected
 
 
 def test_the_vocabulary() -> None:

@@ -63,6 +63,7 @@ class BertFolding(Folding):
     """As `Folding`, but a character may become several."""
 
     leading_marks = False
+    expands = True
 
     def __reduce__(self) -> tuple[object, ...]:
         return bert_folding, (self.lowercase, self.strip_accents)

@@ -1,7 +1,8 @@
 """The one tokenizer class: chunks are cut, each distinct chunk is analysed once and remembered, arrays are gathered."""
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 
@@ -11,7 +12,7 @@ from foretext.errors import DataError, UsageError
 from foretext.folder import fingerprint
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.files import write_files
-from foretext.text.tokenizers.spelling import Spelling, Whole, special_ids, unknown_token
+from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
 from foretext.types import Bits, Encoding, Ints, Text
 
@@ -48,7 +49,7 @@ class _Known(dict[str, int]):
             self._close(key)
         return self[key]
 
-    def _add(self, starts: list[int], stops: list[int], parts: Iterable[tuple[int, int, int]], begins: bool) -> None:
+    def _add(self, starts: Sequence[int], stops: Sequence[int], parts: Parts, begins: bool) -> None:
         for number, start, stop in parts:
             self.ids.append(number)
             self.starts.append(starts[start])
@@ -60,6 +61,49 @@ class _Known(dict[str, int]):
         self[key] = number = len(self)
         self.first.append(len(self.ids))
         self.characters += len(key)
+        return number
+
+    def full(self) -> bool:
+        return len(self) > MOST_CHUNKS or self.characters > _MOST_CHARACTERS
+
+
+class _Codes(dict[str, tuple[int, ...]]):
+    """Folded word → its tokens, each twice its id, and one more where a whole word starts."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        super().__init__()
+        self._spelling = spelling
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        parts = self._spelling.spell(word)
+        self[word] = codes = tuple([2 * number + (at == 0) for at, (number, _, _) in enumerate(parts)])
+        return codes
+
+
+class _Numbers(dict[str, int]):
+    """The fast path's `_Known`: chunk → its number, `first[n] : first[n+1]` its tokens in the column `codes`. No places
+    are kept, so a chunk whose words are known already costs little more than to find them."""
+
+    def __init__(self, splitter: Splitter, spelling: Spelling) -> None:
+        super().__init__()
+        self._splitter, self._words = splitter, _Codes(spelling)
+        self.first, self.codes = array("q", [0]), array("i")
+        self.characters = 0
+
+    def __missing__(self, chunk: str) -> int:
+        codes: list[int] = []
+        words = self._splitter.whole_words(chunk)
+        if words is None:
+            for word in self._splitter.words(chunk):
+                found = self._words[word.string]
+                codes += found if word.begins else (code & ~1 for code in found)
+        else:
+            for string in words:
+                codes += self._words[string]
+        self.codes.extend(codes)
+        self.first.append(len(self.codes))
+        self.characters += len(chunk)
+        self[chunk] = number = len(self)
         return number
 
     def full(self) -> bool:
@@ -82,6 +126,7 @@ class ChunkTokenizer:
         self.key = fingerprint(VERSION, config, {name: fingerprint(list(lines)) for name, lines in files.items()})
         self._splitter = Splitter(config)
         self._known = _Known(self._splitter, spelling)
+        self._numbers = _Numbers(self._splitter, spelling)
         self._lock = Lock()  # a server encodes from several threads; what is remembered is shared
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -133,7 +178,7 @@ class ChunkTokenizer:
         """From (given word or None, place, chunk number) to columns."""
         known = self._known
         places = np.array([place for _, place, _ in found], dtype=np.int64)
-        taken, lengths = self._tokens(np.array([number for _, _, number in found], dtype=np.int64))
+        taken, lengths = _rows(known.first, np.array([number for _, _, number in found], dtype=np.int64))
         shift = np.repeat(places, lengths)
         offsets = np.stack([_view(known.starts)[taken] + shift, _view(known.stops)[taken] + shift], axis=1)
         begins = _view(known.begins)[taken]
@@ -154,25 +199,16 @@ class ChunkTokenizer:
         return ids, lengths, begins
 
     def _gather(self, strings: Sequence[str]) -> tuple[Ints, Ints, Bits]:
-        self._refresh()
-        number, chunks = self._known.__getitem__, self._splitter.chunks
-        found: list[int] = []
-        ends = np.zeros(len(strings) + 1, dtype=np.int64)
-        for at, string in enumerate(strings, start=1):
-            found += map(number, chunks(string))
-            ends[at] = len(found)
-        taken, lengths = self._tokens(np.array(found, dtype=np.int64))
+        if self._numbers.full():
+            self._numbers = _Numbers(self._splitter, self.spelling)
+        known = self._numbers
+        found = [*map(self._splitter.chunks, strings)]
+        ends = np.concatenate([[0], np.cumsum([*map(len, found)], dtype=np.int64)])
+        numbers = np.fromiter(map(known.__getitem__, chain.from_iterable(found)), dtype=np.int64, count=int(ends[-1]))
+        taken, lengths = _rows(known.first, numbers)
         tokens = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends]
-        return _view(self._known.ids)[taken], np.diff(tokens), _view(self._known.begins)[taken].astype(np.bool_)
-
-    def _tokens(self, numbers: Ints) -> tuple[Ints, Ints]:
-        """The columns' rows of each chunk in turn [ΣT], and how many rows each chunk has [C]."""
-        first = _view(self._known.first)
-        starts = first[numbers]
-        lengths = first[numbers + 1] - starts
-        ends = np.cumsum(lengths)
-        rows = np.arange(ends[-1] if len(ends) else 0, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
-        return rows, lengths
+        codes = _view(known.codes)[taken]
+        return codes >> 1, np.diff(tokens), (codes & 1).astype(np.bool_)
 
     def _refresh(self) -> None:
         if self._known.full():
@@ -196,6 +232,16 @@ class ChunkTokenizer:
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and plain text files, one entry a line, into the existing `folder`."""
         write_files(self.config, self.spelling, self.key, folder)
+
+
+def _rows(column: "array[int]", numbers: Ints) -> tuple[Ints, Ints]:
+    """The token columns' rows of each chunk in turn [ΣT], and how many rows each chunk has [C]."""
+    first = _view(column)
+    starts = first[numbers]
+    lengths = first[numbers + 1] - starts
+    ends = np.cumsum(lengths)
+    rows = np.arange(ends[-1] if len(ends) else 0, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    return rows, lengths
 
 
 def _view(column: "array[int]") -> Ints:

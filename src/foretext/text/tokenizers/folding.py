@@ -6,6 +6,7 @@ two: Hangul stays composed, "İ" is "i", and a capital sigma is "σ" at the end 
 """
 
 import unicodedata
+from collections.abc import Sequence
 
 VARIATION = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 """The inside of a character class: variation selectors, which choose a glyph and are never a character of their own."""
@@ -17,6 +18,8 @@ class Folding(dict[int, str | None]):
 
     leading_marks = True
     """A dropped mark that has no character before it is kept as it is."""
+    expands = False
+    """A character may become several."""
 
     def __init__(
         self, *, lowercase: bool, strip_accents: bool, keep_invisible: bool = False, reserved: str = ""
@@ -31,6 +34,12 @@ class Folding(dict[int, str | None]):
     def __missing__(self, code: int) -> str | None:
         self[code] = folded = self._fold(chr(code))
         return folded
+
+    def fold(self, string: str) -> str:
+        """`string` with each character folded, or dropped."""
+        if string.isascii() and string.isprintable():
+            return string.lower() if self.lowercase else string
+        return string.translate(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _folding, (self.lowercase, self.strip_accents, self.keep_invisible, self.reserved)
@@ -71,14 +80,15 @@ def _without_accent(character: str) -> str:
     return base if len(base) == 1 else character
 
 
-def align(string: str, folding: Folding) -> tuple[str, list[int], list[int]]:
+def align(string: str, folding: Folding) -> tuple[str, Sequence[int], Sequence[int]]:
     """`string` folded, and for each character of the result the place [start, stop) it stands for.
 
     A dropped mark belongs to the character before it; one that has none before it is kept as it is.
     """
-    if string.isascii() and string.isprintable():
-        length = len(string)
-        return string.translate(folding), list(range(length)), list(range(1, length + 1))
+    if string.isascii() or not folding.expands:
+        whole = folding.fold(string)
+        if len(whole) == len(string):  # nothing was dropped
+            return whole, range(len(string)), range(1, len(string) + 1)
     folded: list[str] = []
     starts: list[int] = []
     stops: list[int] = []

@@ -1,6 +1,6 @@
 """How a vocabulary spells one word: whole words or characters, WordPiece, byte-level BPE, unigram."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Protocol, TypeAlias
@@ -63,7 +63,7 @@ class WordPiece:
         ids = {piece: number for number, piece in enumerate(pieces) if number not in special}
         self._heads = ids
         self._tails = {piece[2:]: number for piece, number in ids.items() if piece.startswith("##") and len(piece) > 2}
-        self._longest = max(map(len, ids), default=1)
+        self._head_sizes, self._tail_sizes = _sizes(self._heads), _sizes(self._tails)
 
     def spell(self, word: str) -> Parts:
         whole = self._heads.get(word)
@@ -72,18 +72,20 @@ class WordPiece:
         if self._whole_unknown and len(word) > LONGEST_WORD:
             return [(self._unknown, 0, len(word))]
         parts: Parts = []
-        start, ids = 0, self._heads
+        start, ids, sizes = 0, self._heads, self._head_sizes
         while start < len(word):
-            for stop in range(min(len(word), start + self._longest), start, -1):
-                number = ids.get(word[start:stop])
+            for size in sizes.get(word[start : start + 3], (2, 1)):
+                piece = word[start : start + size]
+                number = ids.get(piece)
                 if number is not None:
+                    stop = start + len(piece)  # near the word's end a piece is shorter than asked for
                     break
             else:
                 if self._whole_unknown:
                     return [(self._unknown, 0, len(word))]
                 number, stop = self._unknown, start + 1
             parts.append((number, start, stop))
-            start, ids = stop, self._tails
+            start, ids, sizes = stop, self._tails, self._tail_sizes
         return parts
 
     def files(self) -> Mapping[str, Sequence[str]]:
@@ -97,6 +99,16 @@ class WordPiece:
             else:
                 words.append(piece)
         return beside(words)
+
+
+def _sizes(pieces: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The first three characters of pieces → the sizes that such pieces come in, longest first, and then 2 and 1: no
+    others need be tried."""
+    sizes: dict[str, set[int]] = {}
+    for piece in pieces:
+        if len(piece) > 2:
+            sizes.setdefault(piece[:3], {2, 1}).add(len(piece))
+    return {start: tuple(sorted(found, reverse=True)) for start, found in sizes.items()}
 
 
 class BytePairs:

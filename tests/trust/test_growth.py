@@ -1,0 +1,144 @@
+"""Memory: what a run holds depends neither on the corpus's size nor on how long it runs."""
+
+import gc
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import faults
+from foretext.pretraining import Setting, pretrain
+from foretext.text.corpus import strings_corpus
+from foretext.training.config import Limits
+from foretext.training.progress import SilentWatch
+from foretext.types import Report
+from trust.world import FAMILIES, LIMITS, recipe, texts
+
+pytestmark = pytest.mark.soak
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+PREPARE = """
+import json, resource, sys
+from pathlib import Path
+from foretext.pretraining import Setting, pretrain
+from foretext.text.corpus import CorpusConfig, open_corpus
+from foretext.training.config import Limits
+from trust.world import recipe
+if __name__ == "__main__":
+    family, folder, workers, *files = sys.argv[1:]
+    peaks = []
+    for number, file in enumerate(files):
+        read = open_corpus([file], CorpusConfig(documents="line", language="zh"))  # the faster rule
+        more = {} if family == "word2vec" else {"tokenizer": {"size": 2000}}
+        setting = Setting(threads=1, device="cpu", cache=Path(folder) / "cache", workers=json.loads(workers))
+        made = pretrain(recipe(family, **more), read, Path(folder) / f"out-{number}", limits=Limits(steps=3, evaluations=1), setting=setting)
+        peaks.append({"tokens": made.provenance.tokens})
+        for name, who in (("peak", resource.RUSAGE_SELF), ("worker", resource.RUSAGE_CHILDREN)):
+            peaks[-1][name] = resource.getrusage(who).ru_maxrss / 1024
+    print(json.dumps(peaks))
+"""
+
+
+def write_text(file: Path, megabytes: float, *, one_line: float = 0.0) -> None:
+    """Lines of a dozen words, `one_line` megabytes of them without a line end; never more than a block in memory."""
+    draw = random.Random(0)
+    words = [f"{draw.choice('bdklmnrst')}{draw.choice('aeiou')}{number}" for number in range(3000)]
+    sentences = [" ".join(draw.choices(words, k=12)).capitalize() + "." for _ in range(3000)]
+    lines, line = "\n".join(sentences) + "\n", " ".join(sentences) + " "
+    with file.open("w") as handle:
+        for block, size in ((line, one_line), (lines, megabytes - one_line)):
+            for _ in range(round(size * 1e6 / len(block))):
+                handle.write(block)
+            handle.write("\n")
+
+
+def peaks(family: str, folder: Path, files: list[Path], workers: int | None = 0) -> list[dict[str, float]]:
+    command = [sys.executable, "-c", PREPARE, family, str(folder), json.dumps(workers), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_three_times_the_text_and_a_giant_line_need_no_more(tmp_path: Path) -> None:
+    """Raw text to tokenizer, store and first steps: 2.5 MB, then 8 MB of which 5 are one line, in one process."""
+    write_text(tmp_path / "small.txt", 2.5)
+    write_text(tmp_path / "large.txt", 8.0, one_line=5.0)
+    small, large = peaks("bert", tmp_path, [tmp_path / "small.txt", tmp_path / "large.txt"])
+    assert large["tokens"] > 2.9 * small["tokens"]
+    # The sentences alone, as objects, would be some 20 MB; the store's pages that the steps read are mapped, 2 bytes a token.
+    assert large["peak"] - small["peak"] < 10
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("what", ["2 GB", "a line of 200 MB"])
+def test_large_text_in_a_gigabyte(tmp_path: Path, family: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    share = float(os.environ.get("FORETEXT_MEMORY_SHARE", "1"))
+    size, line = (2000 * share, 0.0) if what == "2 GB" else (210 * share, 200 * share)
+    write_text(tmp_path / "text.txt", size, one_line=line)
+    found = peaks(family, tmp_path, [tmp_path / "text.txt"], None)[0]
+    with capsys.disabled():
+        told = f"{found['tokens']:,} tokens, peak {found['peak']:.0f} MB, largest worker {found['worker']:.0f} MB"
+        print(f"\n{family}, {what} ({size:.0f} MB): {told}")
+    assert max(found["peak"], found["worker"]) < 1000
+
+
+# ── ten epochs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Resident(SilentWatch):
+    """Megabytes of this process after each step that ends an epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total, self.found = 1, list[float]()
+
+    def begin(self, *, total: int, step: int = 0, tokens: int = 0, unigram: float | None = None) -> None:
+        self.total = total
+
+    def report(self, step: int, report: Report) -> None:
+        if step * 10 // self.total > (step - 1) * 10 // self.total:
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.found.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+
+def ten_epochs(family: str, folder: Path, documents: int) -> list[float]:
+    """Resident megabytes at the end of each of ten epochs."""
+
+    def work() -> list[float]:
+        watch = Resident()
+        limits = replace(LIMITS, steps=None, epochs=10.0, checkpoint_steps=50)
+        setting = Setting(threads=1, device="cpu", cache=folder / "cache", workers=0)
+        pretrain(recipe(family), strings_corpus(texts(documents)), folder / "out", limits=limits, setting=setting, watch=watch)
+        return watch.found
+
+    pretrain(recipe(family), strings_corpus(texts(20)), folder / "warm", limits=Limits(steps=2), setting=Setting(threads=1, cache=folder / "cache"))
+    code, found = faults.in_child(work, seconds=3000)
+    assert code == 0
+    assert len(found) == 10
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ten_epochs_grow_by_less_than_a_hundredth(tmp_path: Path, family: str) -> None:
+    found = ten_epochs(family, tmp_path, documents=24)
+    assert found[-1] <= 1.01 * found[0], found
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ten_long_epochs_grow_by_less_than_a_hundredth(
+    tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = ten_epochs(family, tmp_path, documents=1000)
+    with capsys.disabled():
+        print(f"\n{family}: {found[0]:.1f} MB after one epoch, {found[-1]:.1f} MB after ten ({found[-1] / found[0] - 1:+.2%})")
+    assert found[-1] <= 1.01 * found[0], found
