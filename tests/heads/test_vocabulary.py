@@ -18,7 +18,7 @@ R, T, D, V = 2, 5, 6, 11
 def vectors_of(top: torch.Tensor) -> dict[str, TokenVectors]:
     zeros = torch.zeros(R, T, dtype=torch.long)
     batch = TokenBatch(ids=zeros, sequence=zeros, position=zeros, bounds=torch.tensor([[0, 0, T], [1, 0, T]]))
-    return {"text": TokenVectors(layers=(torch.full_like(top, torch.nan), top), batch=batch)}
+    return {"text": TokenVectors(layers=(*[torch.full_like(top, torch.nan)] * 2, top), batch=batch)}
 
 
 @pytest.fixture
@@ -142,9 +142,9 @@ def test_measures_count_neither_a_higher_nor_a_lower_entry(head: MaskedHead) -> 
     best = head.predict(vectors_of(top), Target(at=at, gold=at, count=6)).argmax(-1)
     for off in (-1, 1):
         gold = torch.where(at < 4, best, (best + off) % V)
-        weight = torch.tensor([1.0, 0.0, -1.0, 0.5, 1.0, 0.0])
+        weight = torch.tensor([1.0, 0.5, -1.0, 2.0, 1.0, 0.0])
         assert head.measures(vectors_of(top), Target(at=at, gold=gold, count=6))["correct"].item() == 4
-        assert head.measures(vectors_of(top), Target(at=at, gold=gold, count=6, weight=weight))["correct"].item() == 2
+        assert head.measures(vectors_of(top), Target(at=at, gold=gold, count=6, weight=weight))["correct"].item() == 3
 
 
 def test_the_output_bias_starts_at_finite_logarithms_of_every_entry() -> None:

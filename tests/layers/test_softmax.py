@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from foretext.layers import softmax
-from foretext.layers.softmax import summed_cross_entropy
+from foretext.layers.softmax import logits, summed_cross_entropy
 
 
 @pytest.fixture(params=[40, 10**9], ids=["a place a slice", "one slice"])
@@ -36,11 +36,20 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda h, e, b: summed_cross_entropy(h, e, b, gold), inputs())
 
 
+@pytest.mark.usefixtures("_slices")
 def test_without_gradients_none_are_made() -> None:
     hidden, table, bias = inputs()
+    gold = torch.tensor([0, 4, 2, 2, 1, 0, 3])
     with torch.no_grad():
-        loss = summed_cross_entropy(hidden, table, bias, torch.zeros(7, dtype=torch.long))
+        loss = summed_cross_entropy(hidden, table, bias, gold)
     assert loss.grad_fn is None
+    torch.testing.assert_close(loss, F.cross_entropy(hidden @ table.T + bias, gold, reduction="sum"), atol=1e-12, rtol=0)
+
+
+def test_scores_are_products_and_bias_in_fp32_at_least() -> None:
+    hidden, table, bias = inputs()
+    torch.testing.assert_close(logits(hidden, table, bias), torch.einsum("md,vd->mv", hidden, table) + bias[None])
+    assert logits(hidden.bfloat16(), table.bfloat16(), bias.float()).dtype == torch.float32
 
 
 def test_no_place_gives_zero_with_zero_gradients() -> None:
