@@ -19,7 +19,7 @@ from foretext.objectives import (
     make_objectives,
     require_sees,
 )
-from foretext.types import Batch, TokenBatch
+from foretext.types import Batch, Origin, TokenBatch
 from miniature import BERT, SPECIAL, MiniStore, MiniTokenizer, random_store
 
 MASK = SPECIAL["[MASK]"]
@@ -343,3 +343,18 @@ def test_masks_of_a_seed_do_not_change_between_versions() -> None:
         target = after.targets["masked"]
         drawn[whole_word] = [target.at.tolist(), text(after).ids.ravel()[target.at].tolist()]
     assert drawn == DRAWN
+
+
+def test_a_word_never_reaches_into_the_next_sequence() -> None:
+    """The second sequence begins inside a word whose head is elsewhere: its pieces are a word of their own."""
+    view = TokenBatch(
+        ids=np.array([[7, 9, 9, 12, 0]]),
+        sequence=np.array([[0, 0, 1, 1, -1]]),
+        position=np.array([[0, 1, 0, 1, 0]]),
+        bounds=np.array([[0, 0, 2], [0, 2, 4]]),
+        origin=Origin(example=np.array([0, 1]), words=np.array([[0, 0, 0, 0]])),
+    )
+    for most, hidden in ((2, [0, 1, 2, 3]), (1, [])):
+        objective = Masked(MaskedConfig(whole_word=True, most=most), MiniTokenizer())  # type: ignore[arg-type]
+        target = objective.prepare(Batch(views={"text": view}, targets={}), np.array([5, 6])).targets["masked"]
+        assert target.at.tolist() == hidden

@@ -74,7 +74,7 @@ class Clock:
     """time.monotonic, to be set by hand."""
 
     def __init__(self, monkeypatch):
-        self.now = 1000.0
+        self.now = 10.0
         monkeypatch.setattr(shell.time, "monotonic", lambda: self.now)
 
 
@@ -109,11 +109,14 @@ def test_saves_come_by_steps_and_at_the_end_once(tmp_path, saves):
 def test_saves_come_by_the_clock(tmp_path, saves, monkeypatch):
     clock = Clock(monkeypatch)
 
-    def minute(n):
-        clock.now += 60.0
+    for seconds, saved in ((60.0, [3, 6, 9, 10]), (59.5, [4, 8, 10])):
 
-    run(Counter(on_step=minute), tmp_path, Limits(evaluations=0, checkpoint_minutes=3.0), SilentWatch())
-    assert [step for step, _ in saves] == [3, 6, 9, 10]
+        def step(n, seconds=seconds):
+            clock.now += seconds
+
+        saves.clear()
+        run(Counter(on_step=step), tmp_path / str(seconds), Limits(evaluations=0, checkpoint_minutes=3.0), SilentWatch())
+        assert [step for step, _ in saves] == saved
 
 
 @pytest.mark.parametrize(
@@ -367,3 +370,10 @@ def test_a_signal_during_the_last_save_is_answered_after_it(tmp_path):
     with pytest.raises(Preempted, match="SIGTERM: stopped and saved after step 10 of 10"):
         run(stepper, tmp_path, QUIET, SilentWatch())
     assert run(Counter(on_step=lambda n: pytest.fail("it stepped")), tmp_path, QUIET, SilentWatch()).steps == 10
+
+
+def test_alarms_of_a_look_know_how_much_of_the_run_is_done(tmp_path):
+    stepper, watch = Counter(10), SilentWatch()
+    stepper.evaluate = lambda: {"loss": 9.0, "masked loss": 9.0, "next_sentence accuracy": 0.5}
+    run(stepper, tmp_path, Limits(evaluate_steps=1, checkpoint_minutes=None), watch, unigram=7.0)
+    assert [alarm.split(":")[0] for alarm in watch.alarms] == ["step 2", "step 3"]  # past 20 % and 30 %
