@@ -26,6 +26,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,7 +108,8 @@ def made(source: str, operator: str, occurrence: int, line: int) -> Mutant | Non
 
     try:
         changed = mutate_code(source, get_operator(operator)(), occurrence)
-        compile(changed or "", operator, "exec")
+        with warnings.catch_warnings(action="ignore"):  # that "x is 3" looks odd
+            compile(changed or "", operator, "exec")
     except (AttributeError, SyntaxError):
         return None
     if changed is None or changed == source:

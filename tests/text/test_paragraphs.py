@@ -38,6 +38,7 @@ def test_counts_add_up_by_name() -> None:
         (b"\xff\xfea\x00", "ff fe 61 00", "byte 0", "UTF-16"),
         (b"\xfe\xff\x00a", "fe ff 00 61", "byte 0", "UTF-16"),
         (b"\xff\x00", "ff 00", "byte 0", "GB18030"),
+        (b"abcdefg\xff rest", "ff 20 72 65", "byte 7", "GB18030"),
         (b"abc\xe4\xb8", "e4 b8 (unexpected end of data)", "byte 3", "GB18030"),
     ],
 )

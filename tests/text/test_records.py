@@ -92,6 +92,7 @@ def test_fields_come_from_whole_lines_of_the_sample() -> None:
     assert json_fields(NOWHERE, row, None) == Fields(text="review")
     assert json_fields(NOWHERE, "\n \n" + row + '{"label": "b", "rev', None) == Fields(text="review")
     assert json_fields(NOWHERE, row + "not JSON\n" + row, None) == Fields(text="review")
+    assert json_fields(NOWHERE, '{"a": "x"}\n{"text": "y"}', None) == Fields(text="a")  # the last may be cut short
     assert json_fields(NOWHERE, "", None) == Fields(text="text")
     assert json_fields(NOWHERE, "", "body") == Fields(text="body")
     assert json_fields(NOWHERE, '{"text": "a very long first li', None) == Fields(text="text")
@@ -106,6 +107,11 @@ def test_a_first_line_that_is_no_record_is_refused_at_once(sample: str) -> None:
     with pytest.raises(DataError, match="one JSON object a line") as caught:
         json_fields(NOWHERE, sample, None)
     assert caught.value.place == "line 1"
+
+
+def test_what_is_no_record_is_shown_by_its_first_forty_characters() -> None:
+    with pytest.raises(DataError, match=f"found '{'x' * 40}' "):
+        json_fields(NOWHERE, "  " + "x" * 50 + "\n", None)
 
 
 def test_only_the_first_two_hundred_lines_are_sampled() -> None:
@@ -201,6 +207,10 @@ def test_the_last_row_of_a_sample_may_be_cut_short() -> None:
     # A record that lies in several lines may be cut inside its quotes: its cells say nothing.
     cut = 'words,n\nfirst words,1\nsecond words,2\nthird words,3\n"fourth\nwords,\nmore'
     assert table_fields(NOWHERE, cut, False, None).text == "words"
+    long = "note,words\n" + f"n,{'words ' * 9}\n" * 3 + f'"{"a long note " * 6}\nand cut",w\nand more'
+    assert table_fields(NOWHERE, long, False, None).text == "words"
+    with pytest.raises(NoTextField):  # here it is whole, and counts
+        table_fields(NOWHERE, long.removesuffix("\nand more") + "\n", True, None)
 
 
 @pytest.mark.parametrize(
