@@ -115,9 +115,9 @@ def peer(spec: dict[str, Any], channel: Channel) -> None:
                 learning_rate=spec["rate"], use_cpu=not spec["cuda"], report_to="none", save_strategy="no", disable_tqdm=True,
             )
             collator = DataCollatorWithPadding(peers.tokenizer(Path(spec["weights"]) / "tokenizers" / "text"))
+            model = network(source, len(labels))
             clock = Clock(spec["cuda"])
-            network = _network(source, len(labels))
-            trainer = Trainer(model=network, args=arguments, data_collator=collator, train_dataset=train)
+            trainer = Trainer(model=model, args=arguments, data_collator=collator, train_dataset=train)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
             done = clock.read(len(train), 1)
@@ -139,46 +139,16 @@ def _rows(source: Pretrained, texts: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"input_ids": [special["[CLS]"], *e.ids[: limit - 2].tolist(), special["[SEP]"]]} for e in encoded]
 
 
-def _network(source: Pretrained, labels: int) -> Any:
-    """Our weights as a BertForSequenceClassification; its new output layer is drawn by its own rule."""
-    from transformers import BertConfig as PeerConfig
+def network(source: Pretrained, labels: int) -> Any:
+    """Our weights as a BertForSequenceClassification, by the product's own export; its new output layer is drawn by its
+    own rule."""
     from transformers import BertForSequenceClassification
 
-    c = source.recipe.family
-    assert isinstance(c, BertConfig)
-    network = BertForSequenceClassification(PeerConfig(
-        vocab_size=source.tokenizer.size, hidden_size=c.width, num_hidden_layers=c.layers, num_attention_heads=c.heads,
-        intermediate_size=c.inner, max_position_embeddings=c.positions, layer_norm_eps=c.norm_epsilon, num_labels=labels,
-        pad_token_id=source.tokenizer.special["[PAD]"],
-    ))
-    load_state(network.bert, source)
-    return network
+    from foretext.interop.huggingface import to_hf
 
-
-def load_state(bert: Any, source: Pretrained) -> None:
-    """Copy our encoder into a Hugging Face BertModel; every tensor of both must be used."""
-    import torch
-
-    given = {n.removeprefix("encoders.text."): torch.tensor(a) for n, a in source.arrays.items() if n.startswith("encoders.")}
-    parts = {"table": "word_embeddings", "position": "position_embeddings", "segment": "token_type_embeddings"}
-    state = {f"embeddings.{theirs}.weight": given.pop(f"embeddings.{ours}.weight") for ours, theirs in parts.items()}
-    for kind in ("weight", "bias"):
-        state[f"embeddings.LayerNorm.{kind}"] = given.pop(f"embeddings.norm.{kind}")
-        state[f"pooler.dense.{kind}"] = given.pop(f"pooler.{kind}")
-        for layer in range(len(bert.encoder.layer)):
-            mine, theirs = f"layers.{layer}", f"encoder.layer.{layer}"
-            qkv = given.pop(f"{mine}.attention.qkv.{kind}").chunk(3)
-            for name, value in zip(("query", "key", "value"), qkv, strict=True):
-                state[f"{theirs}.attention.self.{name}.{kind}"] = value
-            for name, there in (
-                ("attention.out", "attention.output.dense"), ("attention_norm", "attention.output.LayerNorm"),
-                ("feed_forward.inner", "intermediate.dense"), ("feed_forward.out", "output.dense"),
-                ("feed_forward_norm", "output.LayerNorm"),
-            ):
-                state[f"{theirs}.{there}.{kind}"] = given.pop(f"{mine}.{name}.{kind}")
-    assert not given, f"tensors without a place: {sorted(given)}"
-    missing, surplus = bert.load_state_dict(state, strict=False)
-    assert not surplus and all("position_ids" in name or "token_type_ids" in name for name in missing), (missing, surplus)
+    with tempfile.TemporaryDirectory() as folder:
+        to_hf(source, Path(folder) / "hf")
+        return BertForSequenceClassification.from_pretrained(Path(folder) / "hf", num_labels=labels)
 
 
 # ── the comparison ──────────────────────────────────────────────────────────────────────────────────────────────────

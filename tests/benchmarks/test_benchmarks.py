@@ -143,39 +143,28 @@ def test_finetune_from_the_same_weights(tmp_path: Path, monkeypatch: pytest.Monk
 @quietly
 @needs_peer
 def test_the_same_weights_give_the_same_vectors(made: texts.Material, tmp_path: Path) -> None:
-    """The mapping of the fine-tuning benchmark, and the race's evaluation: one loss for a model in either layout."""
+    """The race's evaluation: one loss for a model in either layout. And the fine-tuning benchmark's start is those weights."""
     import torch
-    from transformers import BertConfig as PeerConfig
-    from transformers import BertForMaskedLM, BertModel
+    from transformers import BertForMaskedLM
 
-    from foretext.bundle import build_model
+    from foretext.bundle import SOURCE, Pretrained, build_model
     from foretext.data.config import WindowsConfig
+    from foretext.interop.huggingface import to_hf
     from foretext.models.bert.config import BertConfig
-    from foretext.recipe import Recipe
     from foretext.recipes import find
 
-    size = mlm.SIZES["tiny"]["size"]
-    family = BertConfig(**size, positions=32, initial_sd=0.3)
-    recipe = replace(find("bert-mini"), family=family, windows=WindowsConfig(kind="packed", length=32))
-    assert isinstance(recipe, Recipe)
-    model = build_model(recipe, made.vocabulary).eval()
-    twin = BertForMaskedLM(PeerConfig(
-        vocab_size=made.vocabulary, hidden_size=size["width"], num_hidden_layers=size["layers"], layer_norm_eps=1e-12,
-        num_attention_heads=size["heads"], intermediate_size=size["inner"], max_position_embeddings=32,
-    )).eval()  # fmt: skip
-
-    class Holder:
-        arrays = model.arrays()
-
-    twin.bert = BertModel(twin.config).eval()  # with its pooler, which the masked model leaves out
-    finetune.load_state(twin.bert, Holder)  # type: ignore[arg-type]
-    head, mine = twin.cls.predictions, model.head("masked")
-    head.decoder.weight = twin.bert.embeddings.word_embeddings.weight
-    with torch.no_grad():
-        for theirs, its in ((head.transform.dense, mine.dense), (head.transform.LayerNorm, mine.norm)):
-            theirs.load_state_dict(its.state_dict())
-        head.bias.copy_(mine.bias)
-    batches = race.held_out(race.store_of(made), 32, 40)
+    family = BertConfig(**mlm.SIZES["tiny"]["size"], positions=32, initial_sd=0.3)
+    masked = find("bert-mini").objectives["masked"]
+    recipe = replace(
+        find("bert-mini"), family=family, objectives={"masked": masked}, windows=WindowsConfig(kind="packed", length=32)
+    )
+    model, store = build_model(recipe, made.vocabulary).eval(), race.store_of(made)
+    source = Pretrained(recipe=recipe, tokenizers={SOURCE: store.tokenizer}, arrays=model.arrays())
+    to_hf(source, tmp_path / "hf")
+    twin = BertForMaskedLM.from_pretrained(tmp_path / "hf").eval()
+    table = finetune.network(source, 2).bert.embeddings.word_embeddings.weight
+    assert torch.equal(table, twin.bert.embeddings.word_embeddings.weight)
+    batches = race.held_out(store, 32, 40)
     assert race.loss(race.score_peer(twin), batches) == pytest.approx(race.loss(race.score_ours(model), batches), abs=1e-5)
 
 
