@@ -46,7 +46,7 @@ class Store(Protocol):
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """The sections [k,3] in the seed's order, and where each block of them begins [n+1]; `pool` [m,3]: the sections as
-    the store has them, for random Bs."""
+    the store has them, for the random Bs of pairs (m = 0 otherwise)."""
 
     sections: Ints
     bounds: Ints
@@ -137,12 +137,13 @@ class Windows:
     def _deal(self, store: Store, held_out: bool) -> Blocks:
         known = self._blocks.get((store.key, held_out))
         if known is None:
-            pool = _with_text(store, held_out)
-            if self.config.kind == "pairs" and len(pool):
+            sections = _with_text(store, held_out)
+            pool = sections if self.config.kind == "pairs" else sections[:0].copy()
+            if len(pool):
                 if held_out and len(np.unique(pool[:, 2])) < 2:
                     pool = _with_text(store, False)  # too few held-out documents: their random Bs are training text
                 refuse_one_document(pool)
-            known = _deal(_with_text(store, held_out), pool, np.asarray(store.sentences), self.config.block, self.seed)
+            known = _deal(sections, pool, np.asarray(store.sentences), self.config.block, self.seed)
             self._blocks[store.key, held_out] = known
         return known
 
@@ -158,8 +159,10 @@ def make_windows(config: WindowsConfig, template: Template, seed: int = 0) -> Wi
 
 
 def _with_text(store: Store, held_out: bool) -> Ints:
-    """The part's sections that hold at least one token [k,3]."""
-    sections = np.asarray(store.sections(held_out), np.int64).reshape(-1, 3)
+    """The part's sections that hold at least one token [k,3]; narrow, since a corpus of short messages has tens of
+    millions of them."""
+    narrow = np.int32 if len(store.sentences) <= np.iinfo(np.int32).max else np.int64
+    sections = np.asarray(store.sections(held_out)).astype(narrow).reshape(-1, 3)
     return sections[store.sentences[sections[:, 1]] > store.sentences[sections[:, 0]]]
 
 
