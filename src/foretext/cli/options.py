@@ -183,6 +183,51 @@ class Neighbors:
     n: int = 10
     same_word: bool = False
     """Only occurrences of the query's own word."""
+    index: Literal["exact", "flat", "ivf"] = "exact"
+    """How nearest words are found: a matrix product; or faiss, comparing all (flat) or a part (ivf; its recall is said)."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analogy:
+    """A is to B as C is to which word? man king woman → queen."""
+
+    pretrained: Word
+    a: Word
+    b: Word
+    c: Word
+    method: Literal["add", "mul"] = "add"
+    """3CosAdd (the word nearest to B − A + C) or 3CosMul."""
+    n: int = 10
+    most: int = 0
+    """Only the first so many entries of the vocabulary, the most frequent, are answers; 0: all."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """Cosines between words, before any context."""
+
+    pretrained: Word
+    words: Words
+    """Two words or more."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateVectors:
+    """Word vectors on the published word sets: similarity, analogies, categories, outliers; with coverage and intervals."""
+
+    pretrained: Word
+    sets: tuple[str, ...] = ()
+    """Sets by name (wordsim353, google, …), kind (similarity, analogy, categories, outliers), language (en, zh), or a file
+    of your own: "word word score" lines, or questions of four words. All that are here, where none is named."""
+    method: Literal["add", "mul"] = "add"
+    """How analogies are answered: 3CosAdd or 3CosMul."""
+    most: int = 0
+    """Only the first so many entries of the vocabulary, the most frequent, exist; 0: all. 30000 is usual for analogies."""
+    seed: int = 0
+    """Of the bootstrap and of k-means."""
     json: bool = False
 
 

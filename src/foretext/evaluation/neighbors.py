@@ -18,6 +18,9 @@ from foretext.evaluation.words import WordTable, seen, word_table
 from foretext.models.catalog import family, require
 from foretext.types import JSON, Corpus
 
+OTHER_SENSES = ": other senses may be missing from the list"
+IN_CONTEXT = "; for a word in context write a sentence with one [word] and --in CORPUS"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbor:
@@ -98,10 +101,10 @@ def neighbors(
         )
     table = word_table(pretrained)
     words = [parsed.word] if parsed.marked is not None else table.words(parsed.string)
-    return nearest_words(table, words, n=n, kind=kind)
+    return nearest_words(table, words, n=n, kind=kind, about=f"{table.about}{IN_CONTEXT if contextual else OTHER_SENSES}")
 
 
-def nearest_words(table: WordTable, words: Sequence[str], *, n: int = 10, kind: str = "exact") -> Words:
+def nearest_words(table: WordTable, words: Sequence[str], *, n: int = 10, kind: str = "exact", about: str = "") -> Words:
     """The `n` entries with the greatest cosine to each of `words`. Special tokens, rows of zeros (never trained) and the
     word's own pieces are left out. UsageError for a word that the model has no vector for."""
     asked = [table.known(word) for word in words]
@@ -114,4 +117,4 @@ def nearest_words(table: WordTable, words: Sequence[str], *, n: int = 10, kind: 
     )
     remarks = [*table.remarks(asked), *([found.about] if found.about else [])]
     counts = tuple(one.count for one in asked)
-    return Words(words=tuple(words), counts=counts, nearest=nearest, remarks=tuple(remarks), about=table.about)
+    return Words(words=tuple(words), counts=counts, nearest=nearest, remarks=tuple(remarks), about=about or table.about)

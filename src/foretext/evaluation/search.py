@@ -124,8 +124,8 @@ def cosine_blocks(table: WordTable, directions: Floats, rows: int) -> Iterator[t
     not be an answer."""
     for start, block in table.blocks(rows):
         stop = start + len(block)
-        scores = directions @ np.asarray(block, np.float32).T
-        scores /= np.maximum(table.norms[start:stop], 1e-30)
+        scores: NDArray[np.float32] = np.asarray(directions, np.float32) @ np.asarray(block, np.float32).T
+        scores /= np.maximum(table.norms[start:stop], np.float32(1e-30))
         scores[:, ~table.searched[start:stop]] = -np.inf
         yield start, scores
 

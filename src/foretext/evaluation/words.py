@@ -167,10 +167,10 @@ def word_table(pretrained: Pretrained, command: str = "neighbors", *, most: int 
     name = pretrained.recipe.family.name
     require(name, "neighbors", command)
     if "contextual" in family(name).can:
-        about = "input embeddings, before any context; for a word in context write a sentence with one [word] and --in CORPUS"
+        about = "input embeddings, before any context"
         vectors = pretrained.model.encoder(SOURCE).table.weight.detach().numpy()
     else:
-        about = "one vector a word, whatever its sense: other senses may be missing from the list"
+        about = "one vector a word, whatever its sense"
         vectors = pretrained.vectors
     return WordTable(vectors=vectors, tokenizer=pretrained.tokenizer, most=most, about=about)
 
@@ -192,4 +192,4 @@ def seen(word: str, count: int | None) -> str:
 def unit(vectors: Floats) -> NDArray[np.float32]:
     """Rows of length 1; rows of zeros stay."""
     rows = np.asarray(vectors, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-30), np.float32)
