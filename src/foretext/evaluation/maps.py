@@ -28,7 +28,7 @@ _GROW = 1.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A word where it stands. `group`: the number of the chosen word that it belongs to; `asked`: whether it is that
+    """A word where it stands. `group`: the number of the chosen word that it belongs to, −1 for none; `asked`: whether it is that
     word itself; `cosine`: with that word."""
 
     word: str
@@ -156,7 +156,7 @@ def map_picture(found: WordMap, file: Path) -> list[str]:
     word is shown. Errors: another ending than .png, .svg or .pdf → UsageError."""
     checked_ending(file)
     words = [point.word for point in found.points]
-    size = max(4.5, 0.8 * len(words) ** 0.5)
+    size = max(4.5, len(words) ** 0.5)
     with fonts():
         while True:
             made, (axes,) = figure(size * 1.3, size)
@@ -179,7 +179,7 @@ def scatter_labelled(made: Any, axes: Any, points: Sequence[Point], labels: Sequ
     """Points and their labels, none over another; the label artists in the points' order, or None where one finds no
     room. The chosen words are placed first."""
     places = np.array([(point.x, point.y) for point in points])
-    colours = [COLOURS[point.group % len(COLOURS)] for point in points]
+    colours = [COLOURS[point.group % len(COLOURS)] if point.group >= 0 else "#222222" for point in points]
     axes.scatter(places[:, 0], places[:, 1], s=[34 if p.asked else 9 for p in points], c=colours, linewidths=0, zorder=2)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -206,7 +206,8 @@ def scatter_labelled(made: Any, axes: Any, points: Sequence[Point], labels: Sequ
     for n, centre in zip(order.tolist(), centres, strict=True):
         x, y = back.transform(centre + (box.x0, box.y0))
         texts[n].set_position((x, y))
-        gap = np.abs(centre - pixels[n]) - sizes[n] / 2
-        if gap.max() > 12:  # too far to tell whose label it is
-            axes.plot([places[n, 0], x], [places[n, 1], y], color=colours[n], linewidth=0.5, alpha=0.6, zorder=1)
+        edge = np.clip(pixels[n], centre - sizes[n] / 2, centre + sizes[n] / 2)
+        if np.abs(edge - pixels[n]).max() > 12:  # too far to tell whose label it is
+            end = back.transform(edge + (box.x0, box.y0))
+            axes.plot([places[n, 0], end[0]], [places[n, 1], end[1]], color=colours[n], linewidth=0.5, alpha=0.6, zorder=1)
     return texts

@@ -31,7 +31,12 @@ SAME = 1e-5
 """Vectors whose cosine is nearer to 1 than this are one vector, up to rounding."""
 _A = 1e-3
 """Weight of a context word: a / (a + its share of the corpus) (Arora, Liang and Ma 2017, section 3; they use 1e-3)."""
-_AROUND = 16
+_DEEP = 5000
+"""Nearest words looked through for one that leans to a rare sense."""
+_CLEAR = 0.1
+"""Least margin of such a word: less is chance."""
+_AROUND = 18
+"""Characters shown to each side of a use in the picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +60,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lean:
-    """A nearest word of the one vector, and the sense whose sentences' other words lie nearest to it, by how much."""
+    """A nearest word of the one vector, the `rank`-th (1 the nearest), and the sense whose sentences' other words lie nearest
+    to it, by how much (`margin` over the next sense)."""
 
     word: str
+    rank: int
     cosine: float
     sense: str
     margin: float
@@ -94,7 +101,7 @@ class Polysemy:
             lines.append(f"layer {number} {name}: cosine within a sense {layer.within:.3f}, between senses {layer.between:.3f}; {said}")
         if self.nearest:
             lines.append(f"nearest to the one vector of {self.word}, and the sense each leans to:")
-            lines += [f"  {lean.cosine:6.3f}  {lean.word}  ({lean.sense})" for lean in self.nearest]
+            lines += [f"  {lean.rank:5}  {lean.cosine:6.3f}  {lean.word}  ({lean.sense})" for lean in self.nearest]
         return "\n".join([*lines, *self.remarks])
 
     def as_json(self) -> JSON:
@@ -106,7 +113,7 @@ class Polysemy:
             "uses": [{"sense": u.sense, "sentence": u.query.string, "span": u.query.marked, "read": list(u.read)} for u in self.uses],
             "layers": [{"within": x.within, "between": x.between, "right": x.right} for x in self.layers],
             "places": self.places.tolist(),
-            "nearest": [{"word": x.word, "cosine": x.cosine, "sense": x.sense, "margin": x.margin} for x in self.nearest],
+            "nearest": [{"word": x.word, "rank": x.rank, "cosine": x.cosine, "sense": x.sense, "margin": x.margin} for x in self.nearest],
             "remarks": list(self.remarks),
         }
 
@@ -195,20 +202,24 @@ def _layer(directions_UD: Floats, labels: Any) -> Layer:
 
 
 def _leanings(table: WordTable, vector: Floats, uses: Sequence[Use], senses: Sequence[str], n: int) -> tuple[Lean, ...]:
-    """The nearest words of the one vector, each with the sense whose sentences it fits best: by cosine with the mean of
-    their other words, common ones counting less, less the mean over senses."""
+    """The `n` nearest words of the one vector, each with the sense whose sentences it fits best: by cosine with the mean of
+    their other words, common ones counting less. A sense that none of them leans to is shown by the first word further
+    down that clearly does, with its rank: so far has the more frequent sense pushed it."""
     asked = table.find(uses[0].query.word)
     own = set(asked.ids) if asked is not None else set()
-    hits = [(i, c) for i, c in index(table).search(vector[None], n + len(own))[0] if i not in own][:n]
+    hits = [(i, c) for i, c in index(table).search(vector[None], _DEEP + len(own))[0] if i not in own]
     centres_SD = unit(np.stack([_context(table, [use for use in uses if use.sense == sense]) for sense in senses]))
     found = []
-    for i, cosine in hits:
+    for rank, (i, cosine) in enumerate(hits, start=1):
         likeness = centres_SD @ unit(table.vectors[i])
         order = np.argsort(-likeness, kind="stable")
-        margin = float(likeness[order[0]] - likeness[order[1]])
-        found.append(
-            Lean(word=table.tokenizer.pieces[i], cosine=cosine, sense=senses[order[0]], margin=margin, vector=table.vectors[i])
-        )
+        sense, margin = senses[order[0]], float(likeness[order[0]] - likeness[order[1]])
+        if rank > n and (margin < _CLEAR or any(lean.sense == sense for lean in found)):
+            continue
+        word = table.tokenizer.pieces[i]
+        found.append(Lean(word=word, rank=rank, cosine=cosine, sense=sense, margin=margin, vector=table.vectors[i]))
+        if rank >= n and len({lean.sense for lean in found}) == len(senses):
+            break
     return tuple(found)
 
 
@@ -258,7 +269,7 @@ def polysemy_picture(found: Polysemy, file: Path) -> None:
 def _points(found: Polysemy) -> tuple[list[Point], list[str]]:
     """What the left panel shows, and the labels."""
     if not found.one_vector:
-        labels = [highlighted(use.query.string, use.query.marked or (0, 0), _AROUND) for use in found.uses]
+        labels = [snippet(use.query) for use in found.uses]
         points = [
             Point(word=label, x=float(x), y=float(y), group=found.senses.index(use.sense), asked=False, cosine=1.0, count=None)
             for label, use, (x, y) in zip(labels, found.uses, found.places, strict=True)
@@ -266,8 +277,7 @@ def _points(found: Polysemy) -> tuple[list[Point], list[str]]:
         return points, labels
     rows = unit(np.stack([found.vector, *(lean.vector for lean in found.nearest)]))
     places = principal(rows)[0]
-    # the word itself belongs to no sense: it has the colour after theirs
-    groups = [len(found.senses), *(found.senses.index(lean.sense) for lean in found.nearest)]
+    groups = [-1, *(found.senses.index(lean.sense) for lean in found.nearest)]
     labels = [f"{found.word} ×{len(found.uses)}", *(lean.word for lean in found.nearest)]
     return [
         Point(word=label, x=float(x), y=float(y), group=group, asked=number == 0, cosine=1.0, count=None)
@@ -275,15 +285,33 @@ def _points(found: Polysemy) -> tuple[list[Point], list[str]]:
     ], labels
 
 
+def snippet(query: Query) -> str:
+    """The word in brackets with a few whole words around it."""
+    start, stop = query.marked or (0, 0)
+    text = query.string
+    first, last = max(0, start - _AROUND), min(len(text), stop + _AROUND)
+    if first > 0 and " " in text[first:start].rstrip():
+        first = text.index(" ", first) + 1
+    if last < len(text) and " " in text[stop:last].lstrip():
+        last = text.rindex(" ", stop, last)
+    shown = highlighted(text[first:last], (start - first, stop - first))
+    return ("…" if first > 0 else "") + shown + ("…" if last < len(text) else "")
+
+
 def _leans(axes: Any, found: Polysemy, file: Path) -> None:
     """A bar a nearest word, as long as its first sense is nearer than its second."""
     places = np.arange(len(found.nearest))
     colours = [COLOURS[found.senses.index(lean.sense) % len(COLOURS)] for lean in found.nearest]
     axes.barh(places, [lean.margin for lean in found.nearest], color=colours, height=0.7)
-    axes.set_yticks(places, printable([lean.word for lean in found.nearest], file), fontsize=8)
+    axes.set_yticks(places, printable([_ranked(lean, number) for number, lean in enumerate(found.nearest, 1)], file), fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("leans to its sense by (cosine with its sentences)")
     axes.set_title("nearest words, the nearest on top", fontsize=11)
+
+
+def _ranked(lean: Lean, place: int) -> str:
+    """A word, with its rank where the list skips some."""
+    return lean.word if lean.rank == place else f"{lean.word} (no. {lean.rank:,})"
 
 
 def _layers(axes: Any, found: Polysemy) -> None:
