@@ -232,6 +232,50 @@ class EvaluateVectors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Map:
+    """A picture: chosen words and their neighbours on a plane."""
+
+    pretrained: Word
+    words: Words
+    out: Path
+    """The picture to write: .png, .svg or .pdf. SVG leaves letters to its viewer: Chinese needs no font here."""
+    n: int = 8
+    """Neighbours of each word."""
+    method: Literal["pca", "tsne"] = "pca"
+    """Principal components, whose axes say how much they show; or t-SNE, which keeps near words near and nothing else."""
+    seed: int = 0
+    """Of t-SNE."""
+    index: Literal["exact", "flat", "ivf"] = "exact"
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A picture: training and held-out loss of runs, finished or still going on."""
+
+    runs: Words
+    """Pretrained folders, or the OUT.run beside an unfinished one."""
+    out: Path | None = None
+    """The picture to write: .png, .svg or .pdf; without it only the figures are said."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polysemy:
+    """One spelling, several meanings: is every "bank" one vector to this model, or does it tell them apart?"""
+
+    pretrained: Word
+    sentences: Words
+    """bank, 苹果 or 打 (sentences that foretext brings); or your own, of one word in two senses or more:
+    "river: She sat on the [bank]." "money: The [bank] lent it." …"""
+    out: Path | None = None
+    """Write the picture here: .png, .svg or .pdf."""
+    n: int = 16
+    """Nearest words of a static vector."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fill:
     """What belongs in place of [MASK] (or ___)."""
 

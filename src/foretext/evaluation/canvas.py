@@ -4,6 +4,8 @@ matplotlib is imported only when something is drawn. N labels
 """
 
 import contextlib
+import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,12 @@ _LONGEST = 24
 @contextlib.contextmanager
 def fonts() -> Iterator[None]:
     """Text measured and drawn inside has Chinese characters where a font has them. SVG keeps text as text, so that its
-    viewer's fonts draw it, and the same picture is the same bytes."""
+    viewer's fonts draw it (matplotlib's warning that it lacks them is no news then), and the same picture is the same bytes."""
     from matplotlib import rc_context
 
     family = {"font.family": ["sans-serif"], "font.sans-serif": [*chinese_fonts(), "DejaVu Sans"]}
-    with rc_context({**family, "svg.fonttype": "none", "svg.hashsalt": "foretext"}):
+    with rc_context({**family, "svg.fonttype": "none", "svg.hashsalt": "foretext"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
@@ -99,6 +102,17 @@ def placed(points: Floats, sizes: Floats, area: tuple[float, float], *, clear: f
             return None
         found[n] = centres[int(np.argmax(free))]
     return found
+
+
+def extent(text: Any, renderer: Any) -> tuple[float, float]:
+    """Width and height of a text artist in pixels. Where no font here has its Chinese characters, each counts as wide as
+    the letters are high: so it will be where the picture is looked at."""
+    box = text.get_window_extent(renderer)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text.get_text())
+    if not wide or chinese_fonts():
+        return float(box.width), float(box.height)
+    em = renderer.points_to_pixels(text.get_fontsize())
+    return max(float(box.width), em * (wide + 0.6 * (len(text.get_text()) - wide))), max(float(box.height), 1.2 * em)
 
 
 def _meets(centres: Floats, half: Floats, others: Floats, halves: Floats) -> Bits:

@@ -14,7 +14,7 @@ import numpy as np
 
 from foretext.bundle import Pretrained
 from foretext.errors import UsageError, unknown
-from foretext.evaluation.canvas import COLOURS, checked_ending, drawable, figure, fonts, placed, printable, write
+from foretext.evaluation.canvas import COLOURS, checked_ending, drawable, extent, figure, fonts, placed, printable, write
 from foretext.evaluation.search import index
 from foretext.evaluation.words import unit, word_table
 from foretext.types import JSON, Floats
@@ -196,7 +196,7 @@ def scatter_labelled(made: Any, axes: Any, points: Sequence[Point], labels: Sequ
     made.set_layout_engine("none")  # measured now: nothing may move any more
     renderer = made.canvas.get_renderer()
     box = axes.get_window_extent(renderer)
-    sizes = np.array([(e.width, e.height) for e in (text.get_window_extent(renderer) for text in texts)])
+    sizes = np.array([extent(text, renderer) for text in texts])
     pixels = axes.transData.transform(places) - (box.x0, box.y0)
     order = np.argsort([not point.asked for point in points], kind="stable")
     centres = placed(pixels[order], sizes[order], (box.width, box.height))
