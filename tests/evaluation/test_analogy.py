@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from tests.evaluation.vector_world import CASED, model, names
 
 from foretext.bundle import Pretrained
 from foretext.errors import UsageError
 from foretext.evaluation.analogy import Method, analogy, answered
 from foretext.evaluation.similarity import similarity
 from foretext.evaluation.words import word_table
-from tests.evaluation.vector_world import CASED, model, names
 
 
 def reference(vectors: np.ndarray, a: int, b: int, c: int, method: str) -> list[float]:

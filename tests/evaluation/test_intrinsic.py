@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluation.vector_world import CASED, model, names
 
 from foretext.bundle import Pretrained
 from foretext.errors import DataError, UsageError
@@ -24,7 +25,6 @@ from foretext.evaluation.intrinsic import (
 )
 from foretext.evaluation.words import word_table
 from foretext.evaluation.wordsets import SETS, Group, Pair, Question, chosen, read_groups, read_pairs, read_questions
-from tests.evaluation.vector_world import CASED, model, names
 
 WORDS = names(60)
 

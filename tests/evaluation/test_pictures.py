@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluation.vector_world import model
 
 from foretext.bundle import SOURCE, Pretrained, build_model
 from foretext.errors import ArtefactError, UsageError
@@ -21,7 +22,6 @@ from foretext.models.bert.config import BertConfig
 from foretext.recipe import Recipe
 from foretext.text.corpus import strings_corpus
 from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
-from tests.evaluation.vector_world import model, names
 
 
 def shown(file: Path) -> list[str]:

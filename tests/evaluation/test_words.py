@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluation.vector_world import CASED, model, names
 
 from foretext.bundle import Pretrained
 from foretext.errors import ResourceError, UsageError
 from foretext.evaluation.neighbors import nearest_words
 from foretext.evaluation.search import Exact, Faiss, index
 from foretext.evaluation.words import WordTable, word_table
-from tests.evaluation.vector_world import CASED, model, names
 
 
 def test_the_tokenizers_reading_comes_first_then_case_then_pieces() -> None:

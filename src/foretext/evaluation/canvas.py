@@ -29,8 +29,9 @@ def fonts() -> Iterator[None]:
     viewer's fonts draw it (matplotlib's warning that it lacks them is no news then), and the same picture is the same bytes."""
     from matplotlib import rc_context
 
-    family = {"font.family": ["sans-serif"], "font.sans-serif": [*chinese_fonts(), "DejaVu Sans"]}
-    with rc_context({**family, "svg.fonttype": "none", "svg.hashsalt": "foretext"}), warnings.catch_warnings():
+    family = [*chinese_fonts(), "DejaVu Sans"]
+    settings: Any = {"font.family": ["sans-serif"], "font.sans-serif": family, "svg.fonttype": "none", "svg.hashsalt": "foretext"}
+    with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
@@ -117,5 +118,5 @@ def extent(text: Any, renderer: Any) -> tuple[float, float]:
 
 def _meets(centres: Floats, half: Floats, others: Floats, halves: Floats) -> Bits:
     """Which boxes around `centres` [K,2] overlap any of the boxes around `others` [M,2]: [K]."""
-    apart = np.abs(centres[:, None] - others[None]) < half + halves[None]
-    return np.asarray(apart.all(2).any(1))
+    overlap: Bits = np.abs(centres[:, None] - others[None]) < half + halves[None]
+    return np.asarray(np.any(np.all(overlap, axis=2), axis=1))

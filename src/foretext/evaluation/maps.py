@@ -14,7 +14,17 @@ import numpy as np
 
 from foretext.bundle import Pretrained
 from foretext.errors import UsageError, unknown
-from foretext.evaluation.canvas import COLOURS, checked_ending, drawable, extent, figure, fonts, placed, printable, write
+from foretext.evaluation.canvas import (
+    COLOURS,
+    checked_ending,
+    drawable,
+    extent,
+    figure,
+    fonts,
+    placed,
+    printable,
+    write,
+)
 from foretext.evaluation.search import index
 from foretext.evaluation.words import unit, word_table
 from foretext.types import JSON, Floats
@@ -202,12 +212,12 @@ def scatter_labelled(made: Any, axes: Any, points: Sequence[Point], labels: Sequ
     centres = placed(pixels[order], sizes[order], (box.width, box.height))
     if centres is None:
         return None
-    back = axes.transData.inverted()
+    back, corner = axes.transData.inverted(), np.array([box.x0, box.y0])
     for n, centre in zip(order.tolist(), centres, strict=True):
-        x, y = back.transform(centre + (box.x0, box.y0))
+        x, y = back.transform(centre + corner)
         texts[n].set_position((x, y))
         edge = np.clip(pixels[n], centre - sizes[n] / 2, centre + sizes[n] / 2)
         if np.abs(edge - pixels[n]).max() > 12:  # too far to tell whose label it is
-            end = back.transform(edge + (box.x0, box.y0))
+            end = back.transform(edge + corner)
             axes.plot([places[n, 0], end[0]], [places[n, 1], end[1]], color=colours[n], linewidth=0.5, alpha=0.6, zorder=1)
     return texts

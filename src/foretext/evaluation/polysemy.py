@@ -209,7 +209,7 @@ def _leanings(table: WordTable, vector: Floats, uses: Sequence[Use], senses: Seq
     own = set(asked.ids) if asked is not None else set()
     hits = [(i, c) for i, c in index(table).search(vector[None], _DEEP + len(own))[0] if i not in own]
     centres_SD = unit(np.stack([_context(table, [use for use in uses if use.sense == sense]) for sense in senses]))
-    found = []
+    found: list[Lean] = []
     for rank, (i, cosine) in enumerate(hits, start=1):
         likeness = centres_SD @ unit(table.vectors[i])
         order = np.argsort(-likeness, kind="stable")
