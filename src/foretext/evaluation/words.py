@@ -117,7 +117,7 @@ class WordTable:
         """Look a word up; None where the model has no vector for it."""
         whole: tuple[tuple[int, int], ...] = ((0, len(word)),) if word else ()
         ids = np.asarray(self.tokenizer.encode([Text(string=word, words=whole)])[0].ids, np.int64)
-        if len(ids) and self.searched[ids].all():
+        if len(ids) and ids.max() < len(self.searched) and self.searched[ids].all():
             return self._found(word, ids.tolist())
         if word and (spelled := self._spelled.get(word.casefold())):
             return self._found(word, spelled[:1])
