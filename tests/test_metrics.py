@@ -109,3 +109,35 @@ def test_paired_test_sees_a_small_steady_difference_and_no_difference() -> None:
     same = compare(metric, metric.rows(a, gold), metric.rows(a, gold))["accuracy"]
     assert same.difference == 0.0
     assert same.p == 1.0
+
+
+def test_spearman_is_scipys_with_ties_and_with_rows_that_come_several_times() -> None:
+    from scipy.stats import spearmanr
+
+    from foretext.metrics import spearman, spearman_interval
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 9, 60).astype(float)
+    y = x + rng.integers(-4, 5, 60)
+    assert float(spearman(x, y)) == pytest.approx(spearmanr(x, y)[0], abs=1e-12)
+    times = rng.multinomial(60, np.full(60, 1 / 60), size=5)
+    expected = [spearmanr(np.repeat(x, t), np.repeat(y, t))[0] for t in times]
+    np.testing.assert_allclose(spearman(x, y, times=times), expected, atol=1e-12)
+    assert float(spearman(x, np.ones(60))) == 0.0
+    found = spearman_interval(x, y, resamples=4000)
+    by_hand = [spearmanr(x[i], y[i])[0] for i in rng.integers(0, 60, (1500, 60))]
+    np.testing.assert_allclose((found.low, found.high), np.quantile(by_hand, [0.025, 0.975]), atol=0.03)
+    assert spearman_interval(x[:1], y[:1]).low == -1.0
+    assert spearman_interval(x, y, seed=1) == spearman_interval(x, y, seed=1) != spearman_interval(x, y, seed=2)
+
+
+def test_shares_are_resampled_by_group() -> None:
+    from foretext.metrics import Share, intervals
+
+    outcomes, groups = np.repeat([1.0, 0.0, 1.0, 0.5], 25), np.repeat([7, 3, 9, 4], 25)
+    rows = Share().rows(outcomes, groups)
+    assert rows.tolist() == [[0, 25], [12.5, 25], [25, 25], [25, 25]]
+    found = intervals(Share(), rows)["share"]
+    assert found.score == pytest.approx(0.625)
+    assert (found.low, found.high) == (pytest.approx(0.25, abs=0.13), pytest.approx(1.0, abs=0.13))
+    assert Share().score(np.zeros(2)) == {"share": 0.0}

@@ -1,6 +1,7 @@
 """foretext: raw text to pretrained language models, and those to working classifiers.
 
-The words of the command line are the words here: `pretrain`, `extend`, `transfer`, `load`; a loaded `Pretrained` encodes, a
+The words of the command line are the words here: `pretrain`, `extend`, `transfer`, `load`, and `neighbors`, `analogy`,
+`similarity`, `evaluate_vectors` for word vectors; a loaded `Pretrained` encodes, a
 loaded `Adapted` predicts. Everything heavy is imported at the first use.
 """
 
@@ -11,15 +12,22 @@ from foretext.errors import ExitCode, ForetextError
 
 if TYPE_CHECKING:
     from foretext.adapted import Adapted
-    from foretext.api import extend, load, pretrain, transfer
+    from foretext.api import analogy, evaluate_vectors, extend, load, neighbors, pretrain, similarity, transfer
     from foretext.bundle import Pretrained
 
-__all__ = ["Adapted", "ExitCode", "ForetextError", "Pretrained", "extend", "load", "pretrain", "transfer"]
+__all__ = [
+    "Adapted", "ExitCode", "ForetextError", "Pretrained", "analogy", "evaluate_vectors", "extend", "load", "neighbors", "pretrain",
+    "similarity", "transfer",
+]
 
 _WHERE = {
+    "analogy": "foretext.api",
+    "evaluate_vectors": "foretext.api",
     "extend": "foretext.api",
     "load": "foretext.api",
+    "neighbors": "foretext.api",
     "pretrain": "foretext.api",
+    "similarity": "foretext.api",
     "transfer": "foretext.api",
     "Pretrained": "foretext.bundle",
     "Adapted": "foretext.adapted",

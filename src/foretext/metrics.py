@@ -226,3 +226,67 @@ def label_counts(probabilities: Floats, gold: Ints, *, threshold: float = 0.5) -
     """[K,4] for several labels a text: true positives, false positives, false negatives, true negatives of each."""
     said, true = probabilities >= threshold, np.asarray(gold) > 0
     return np.stack([(said & true).sum(0), (said & ~true).sum(0), (~said & true).sum(0), (~said & ~true).sum(0)], 1)
+
+
+# ── what is no sum over texts: a share of trials that stand or fall together, and rank correlation ──────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many of a group's trials went well. A row is [well | trials] of one group; groups are resampled whole, since
+    trials of one group stand or fall together. `rows` takes outcomes 0/1 [n] and group numbers [n]."""
+
+    names: ClassVar[tuple[str, ...]] = ("share",)
+
+    def rows(self, probabilities: Floats, gold: Ints) -> Floats:
+        _, group = np.unique(gold, return_inverse=True)
+        groups = int(group.max(initial=-1)) + 1
+        well = np.bincount(group, weights=np.asarray(probabilities, float), minlength=groups)
+        return np.stack([well, np.bincount(group, minlength=groups).astype(float)], axis=1)
+
+    def score(self, totals: Floats) -> Mapping[str, Floats]:
+        well, trials = np.split(totals, 2, axis=-1)
+        return {"share": _ratio(well, trials)[..., 0]}
+
+
+def spearman(first: Floats, second: Floats, *, times: Floats | Ints | None = None) -> Floats:
+    """Spearman's rank correlation of two columns [n], ties at their mean rank; 0 where a column does not vary.
+
+    `times` [B,n]: how often each row counts in each of B samples → [B]; None: each once → a number (0-d)."""
+    counts = np.ones((1, len(first))) if times is None else np.asarray(times, float)
+    total = counts.sum(1, keepdims=True)
+    moved = []
+    for column in (first, second):
+        ranks = _ranks(np.asarray(column, float), counts)
+        moved.append(ranks - _ratio((counts * ranks).sum(1, keepdims=True), total))
+    x, y = moved
+    found = _ratio((counts * x * y).sum(1), np.sqrt((counts * x * x).sum(1) * (counts * y * y).sum(1)))
+    return found[0] if times is None else found
+
+
+def _ranks(values: Floats, times: Floats) -> Floats:
+    """Mean ranks [B,n] of `values` [n] in samples that hold each of them `times` [B,n]."""
+    order = np.argsort(values, kind="stable")
+    distinct, place = np.unique(values, return_inverse=True)
+    last = np.searchsorted(values[order], distinct, "right") - 1
+    upto = np.cumsum(times[:, order], axis=1)[:, last]
+    before = np.concatenate([np.zeros((len(times), 1)), upto[:, :-1]], axis=1)
+    ranks: Floats = ((before + upto + 1) / 2)[:, place]
+    return ranks
+
+
+def spearman_interval(
+    first: Floats, second: Floats, *, seed: int = 0, level: float = 0.95, resamples: int = RESAMPLES
+) -> Interval:
+    """Spearman's rank correlation with its percentile bootstrap interval over the rows."""
+    n = len(first)
+    if n < 2:
+        return Interval(score=0.0, low=-1.0, high=1.0)
+    rng = generator(seed, "bootstrap of ranks")
+    step = max(1, _CHUNK_BYTES // (64 * n))
+    drawn = np.concatenate([
+        spearman(first, second, times=rng.multinomial(n, np.full(n, 1 / n), size=min(step, resamples - start)))
+        for start in range(0, resamples, step)
+    ])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(score=float(spearman(first, second)), low=float(low), high=float(high))

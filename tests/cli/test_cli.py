@@ -60,6 +60,12 @@ def leave(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
         (["ladder"], 2, "a ladder needs"),
         (["ladder", "--from", "minilm"], 2, "expected NAME=PATH, found 'minilm'"),
         (["ladder", "--corpus", "texts", "--train", "a.csv", "--test", "b.csv", "--from", "m=absent"], 2, "absent: no such folder"),
+        (["analogy", "absent", "a", "b"], 2, "c"),
+        (["similarity", "absent", "a", "b"], 2, "no such folder"),
+        (["map", "absent", "a", "--out", "x.gif"], 2, "expected .png, .svg, .pdf, found .gif"),
+        (["curve", "texts"], 2, "no training log"),
+        (["polysemy", "texts", "bank"], 4, "not a foretext folder"),
+        (["evaluate-vectors", "absent", "--sets", "gogle"], 2, "no such folder"),
         (["extend", "absent", "texts", "--out", "x"], 2, "no such folder"),
         (["extend", "texts", "texts", "--out", "texts"], 2, "exists already"),
         (["extend", "texts", "texts", "--out", "x", "--words", "w.txt", "--most", "3"], 2, "words are given"),
@@ -135,6 +141,46 @@ def test_json(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)
     run(["encode", str(vectors), "texts/0.txt", "--out", "v.safetensors", "--pool", "mean", "--json"])
     assert json.loads(capsys.readouterr().out)["texts"] >= 3
+
+
+def test_questions_to_vectors(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(vectors)
+    capsys.readouterr()
+    run(["analogy", folder, "river", "boat", "bank", "--n", "2"])
+    said = capsys.readouterr().out
+    assert "river (seen 6 times) : boat (seen 6 times) = bank (seen 12 times) : ?   by 3CosAdd" in said
+    assert "warning: river is rare, seen 6 times" in said
+    run(["analogy", folder, "river", "boat", "bank", "--method", "mul", "--json"])
+    assert json.loads(capsys.readouterr().out)["method"] == "mul"
+    run(["similarity", folder, "river", "boat", "water"])
+    assert capsys.readouterr().out.count(" – ") == 3
+    run(["similarity", folder, "river", "boat", "--json"])
+    assert len(json.loads(capsys.readouterr().out)["cosines"]) == 2
+    Path("mine.txt").write_text("river boat 9\nriver money 1\nbank money 7\nriver ship 5\n")
+    run(["evaluate-vectors", folder, "--sets", "mine.txt"])
+    said = capsys.readouterr().out
+    assert "Spearman" in said
+    assert "3/4" in said
+    run(["evaluate-vectors", folder, "--sets", "mine.txt", "--json"])
+    assert json.loads(capsys.readouterr().out)["lines"][0]["kept"] == 3
+    code, text = leave(["evaluate-vectors", folder, "--sets", "gogle"], capsys)
+    assert (code, "did you mean 'google'" in text) == (2, True)
+
+
+def test_pictures(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(vectors)
+    capsys.readouterr()
+    run(["map", folder, "river", "money", "--out", "map.svg", "--n", "3"])
+    assert capsys.readouterr().out.startswith("river: ")
+    assert ">river</text>" in Path("map.svg").read_text()
+    run(["curve", folder, "--out", "curve.svg"])
+    assert "training loss" in capsys.readouterr().out
+    assert ">training</text>" in Path("curve.svg").read_text()
+    run(["curve", folder, "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["training"]
+    run(["polysemy", folder, "river: the old [bank]", "money: the [bank] raised its rates", "--out", "bank.svg"])
+    assert "one vector in every sentence" in capsys.readouterr().out
+    assert ">bank ×2</text>" in Path("bank.svg").read_text()
 
 
 def test_unknown_toml_key_names_file_key_and_nearest(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from foretext.bundle import SOURCE, Pretrained, build_model
 from foretext.errors import DataError, UsageError
-from foretext.evaluation.neighbors import neighbors, static_neighbors
+from foretext.evaluation.neighbors import nearest_words, neighbors
 from foretext.evaluation.query import highlighted, parse_query
+from foretext.evaluation.words import word_table
 from foretext.models.bert.config import BertConfig
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.recipe import Recipe
@@ -43,9 +44,9 @@ def bert() -> Pretrained:
     return Pretrained(recipe=recipe, tokenizers={SOURCE: tokenizer}, arrays=build_model(recipe, tokenizer.size).arrays())
 
 
-@pytest.mark.parametrize("rows", [3, 65_536])
+@pytest.mark.parametrize("rows", [3, 1 << 22])
 def test_nearest_words_are_those_of_brute_force(static: Pretrained, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foretext.evaluation.neighbors._ROWS", rows)
+    monkeypatch.setattr("foretext.evaluation.search._CELLS", rows)
     found = neighbors(static, "River 苹果", n=5)
     assert found.words == ("River", "苹果")
     tokenizer, vectors = static.tokenizer, static.vectors
@@ -79,7 +80,7 @@ def test_unknown_words_offer_the_nearest(static: Pretrained) -> None:
     with pytest.raises(UsageError, match=r"'rivre'; did you mean river"):
         neighbors(static, "rivre")
     with pytest.raises(UsageError, match=r"'苹果树'; did you mean 苹果"):
-        static_neighbors(static.vectors, static.tokenizer, ["苹果树"])
+        nearest_words(word_table(static), ["苹果树"])
     untrained = static.tokenizer.pieces[7]
     with pytest.raises(UsageError, match="does not know"):
         neighbors(static, untrained)
@@ -91,7 +92,7 @@ def test_unknown_words_offer_the_nearest(static: Pretrained) -> None:
 
 def test_pieces_of_a_word_are_averaged(bert: Pretrained) -> None:
     tokenizer = bert.tokenizer
-    found = static_neighbors(table(bert), tokenizer, ["苹果"], n=4)
+    found = nearest_words(word_table(bert), ["苹果"], n=4)
     own = [list(tokenizer.pieces).index("苹"), list(tokenizer.pieces).index("果")]
     query = table(bert)[own].mean(axis=0)
     cosines = table(bert) @ query / np.linalg.norm(table(bert), axis=1) / np.linalg.norm(query)
@@ -105,7 +106,7 @@ def table(bert: Pretrained) -> np.ndarray:
 
 def test_a_word_alone_is_asked_of_the_embeddings(bert: Pretrained) -> None:
     found = neighbors(bert, "苹果", n=4)
-    assert found.nearest == static_neighbors(table(bert), bert.tokenizer, ["苹果"], n=4).nearest
+    assert found.nearest == nearest_words(word_table(bert), ["苹果"], n=4).nearest
     assert "before any context" in found.text()
 
 

@@ -17,7 +17,9 @@ def neighbors(chosen: options.Neighbors) -> None:
     """Nearest words, or nearest occurrences layer by layer."""
     model = load_pretrained(chosen.pretrained)
     corpus = open_corpus(list(chosen.in_)) if chosen.in_ else None
-    found = find_neighbors(model, chosen.query, corpus=corpus, n=chosen.n, same_word=chosen.same_word)
+    found = find_neighbors(
+        model, chosen.query, corpus=corpus, n=chosen.n, same_word=chosen.same_word, kind=chosen.index
+    )
     write_json(found.as_json()) if chosen.json else say(found.text())
 
 

@@ -183,6 +183,95 @@ class Neighbors:
     n: int = 10
     same_word: bool = False
     """Only occurrences of the query's own word."""
+    index: Literal["exact", "flat", "ivf"] = "exact"
+    """How nearest words are found: a matrix product; or faiss, comparing all (flat) or a part (ivf; its recall is said)."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analogy:
+    """A is to B as C is to which word? man king woman → queen."""
+
+    pretrained: Word
+    a: Word
+    b: Word
+    c: Word
+    method: Literal["add", "mul"] = "add"
+    """3CosAdd (the word nearest to B − A + C) or 3CosMul."""
+    n: int = 10
+    most: int = 0
+    """Only the first so many entries of the vocabulary, the most frequent, are answers; 0: all."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """Cosines between words, before any context."""
+
+    pretrained: Word
+    words: Words
+    """Two words or more."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateVectors:
+    """Word vectors on the published word sets: similarity, analogies, categories, outliers; with coverage and intervals."""
+
+    pretrained: Word
+    sets: tuple[str, ...] = ()
+    """Sets by name (wordsim353, google, …), kind (similarity, analogy, categories, outliers), language (en, zh), or a file
+    of your own: "word word score" lines, or questions of four words. All that are here, where none is named."""
+    method: Literal["add", "mul"] = "add"
+    """How analogies are answered: 3CosAdd or 3CosMul."""
+    most: int = 0
+    """Only the first so many entries of the vocabulary, the most frequent, exist; 0: all. 30000 is usual for analogies."""
+    seed: int = 0
+    """Of the bootstrap and of k-means."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """A picture: chosen words and their neighbours on a plane."""
+
+    pretrained: Word
+    words: Words
+    out: Path
+    """The picture to write: .png, .svg or .pdf. SVG leaves letters to its viewer: Chinese needs no font here."""
+    n: int = 8
+    """Neighbours of each word."""
+    method: Literal["pca", "tsne"] = "pca"
+    """Principal components, whose axes say how much they show; or t-SNE, which keeps near words near and nothing else."""
+    seed: int = 0
+    """Of t-SNE."""
+    index: Literal["exact", "flat", "ivf"] = "exact"
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A picture: training and held-out loss of runs, finished or still going on."""
+
+    runs: Words
+    """Pretrained folders, or the OUT.run beside an unfinished one."""
+    out: Path | None = None
+    """The picture to write: .png, .svg or .pdf; without it only the figures are said."""
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polysemy:
+    """One spelling, several meanings: is every "bank" one vector to this model, or does it tell them apart?"""
+
+    pretrained: Word
+    sentences: Words
+    """bank, 苹果 or 打 (sentences that foretext brings); or your own, of one word in two senses or more:
+    "river: She sat on the [bank]." "money: The [bank] lent it." …"""
+    out: Path | None = None
+    """Write the picture here: .png, .svg or .pdf."""
+    n: int = 16
+    """Nearest words of a static vector."""
     json: bool = False
 
 

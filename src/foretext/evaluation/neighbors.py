@@ -4,25 +4,22 @@ a text, layer by layer, where one spelling may lie near different words in diffe
 V vocabulary · D width · Q queries · W words
 """
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foretext.bundle import SOURCE, Pretrained
+from foretext.bundle import Pretrained
 from foretext.errors import UsageError
 from foretext.evaluation.occurrences import Occurrences, find_occurrences
 from foretext.evaluation.query import parse_query
+from foretext.evaluation.search import index
+from foretext.evaluation.words import WordTable, seen, word_table
 from foretext.models.catalog import family, require
-from foretext.text.words import word_spans
-from foretext.types import JSON, Corpus, Floats, Ints, Text, Tokenizer
+from foretext.types import JSON, Corpus
 
-_ROWS = 65_536
-"""Rows of the matrix compared at once: bounds the copy to V rows of Q scores and one block."""
-_CANDIDATES = 50_000
-"""Entries searched for words spelt like an unknown one, the most frequent first."""
+OTHER_SENSES = ": other senses may be missing from the list"
+IN_CONTEXT = "; for a word in context write a sentence with one [word] and --in CORPUS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +33,28 @@ class Neighbor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """The nearest words of each word asked about. `about`: what the vectors are, and what they cannot tell."""
+    """The nearest words of each word asked about. `remarks`: how many words were compared, which of those asked about are
+    rare or put together; `about`: what the vectors are, and what they cannot tell."""
 
     words: tuple[str, ...]
     counts: tuple[int | None, ...]
     nearest: tuple[tuple[Neighbor, ...], ...]
+    remarks: tuple[str, ...]
     about: str
 
     def text(self) -> str:
         """For people."""
         lines = []
         for word, count, nearest in zip(self.words, self.counts, self.nearest, strict=True):
-            lines.append(word if count is None else f"{word} (seen {count:,} times)")
+            lines.append(seen(word, count))
             lines += [f"  {n.cosine:6.3f}  {n.word}" + ("" if n.count is None else f"  {n.count:,}") for n in nearest]
-        return "\n".join([*lines, self.about])
+        return "\n".join([*lines, *self.remarks, self.about])
 
     def as_json(self) -> JSON:
         """For programs."""
         return {
             "about": self.about,
+            "remarks": list(self.remarks),
             "words": [
                 {
                     "word": word,
@@ -67,11 +67,19 @@ class Words:
 
 
 def neighbors(
-    pretrained: Pretrained, query: str, *, corpus: Corpus | None = None, n: int = 10, same_word: bool = False, most: int = 2000
+    pretrained: Pretrained,
+    query: str,
+    *,
+    corpus: Corpus | None = None,
+    n: int = 10,
+    same_word: bool = False,
+    most: int = 2000,
+    kind: str = "exact",
 ) -> Words | Occurrences:
     """Nearest words of a word, or nearest occurrences of the [bracketed] word of a sentence in `corpus`.
 
     `same_word`: only occurrences of the query's own word. `most`: sentences of the corpus that are encoded at most.
+    `kind`: how nearest words are searched (`search.index`).
     UsageError: an unknown word (the nearest are offered), a contextual query without a corpus or a corpus with a
     static model.
     """
@@ -91,96 +99,22 @@ def neighbors(
             f"{name} has one vector a word, the same in every sentence: there are no occurrences to tell apart",
             remedy="leave --in out",
         )
-    about = (
-        "input embeddings, before any context; for a word in context write a sentence with one [word] and --in CORPUS"
-        if contextual
-        else "one vector a word, whatever its sense: other senses may be missing from the list"
+    table = word_table(pretrained)
+    words = [parsed.word] if parsed.marked is not None else table.words(parsed.string)
+    return nearest_words(table, words, n=n, kind=kind, about=f"{table.about}{IN_CONTEXT if contextual else OTHER_SENSES}")
+
+
+def nearest_words(table: WordTable, words: Sequence[str], *, n: int = 10, kind: str = "exact", about: str = "") -> Words:
+    """The `n` entries with the greatest cosine to each of `words`. Special tokens, rows of zeros (never trained) and the
+    word's own pieces are left out. UsageError for a word that the model has no vector for."""
+    asked = [table.known(word) for word in words]
+    found = index(table, kind)
+    own = max((len(one.ids) for one in asked), default=0)
+    hits = found.search(np.stack([one.vector for one in asked]), n + own)
+    nearest = tuple(
+        tuple(Neighbor(word=table.tokenizer.pieces[i], cosine=c, count=table.count(i)) for i, c in row if i not in one.ids)[:n]
+        for one, row in zip(asked, hits, strict=True)
     )
-    words = [parsed.word] if parsed.marked is not None else _words(pretrained.tokenizer, parsed.string)
-    vectors = pretrained.model.encoder(SOURCE).table.weight.detach().numpy() if contextual else pretrained.vectors
-    return static_neighbors(vectors, pretrained.tokenizer, words, n=n, about=about)
-
-
-def static_neighbors(
-    vectors: Floats, tokenizer: Tokenizer, words: Sequence[str], *, n: int = 10, about: str = ""
-) -> Words:
-    """The `n` entries with the greatest cosine to each of `words`; exact.
-
-    `vectors` [V,D]. A word of several pieces has the mean of their vectors. Special tokens, rows of zeros (never
-    trained) and the word's own pieces are left out. UsageError for a word that the tokenizer does not know.
-    """
-    ids = [_known(tokenizer, word, vectors) for word in words]
-    counts: Ints | None = getattr(tokenizer, "counts", None)
-    counted = counts is not None and len(counts) == len(vectors)
-    queries = np.stack([vectors[i].mean(axis=0, dtype=np.float32) for i in ids])
-    cosines = _cosines(vectors, queries)
-    cosines[sorted(tokenizer.special.values())] = -np.inf
-    found = []
-    for column, own in zip(cosines.T, ids, strict=True):
-        column[own] = -np.inf
-        best = _best(column, n)
-        found.append(
-            tuple(
-                Neighbor(
-                    word=tokenizer.pieces[i],
-                    cosine=float(column[i]),
-                    count=int(counts[i]) if counted and counts is not None else None,
-                )
-                for i in best
-            )
-        )
-    seen = [int(counts[i[0]]) if counted and counts is not None and len(i) == 1 else None for i in ids]
-    return Words(words=tuple(words), counts=tuple(seen), nearest=tuple(found), about=about)
-
-
-def _cosines(vectors: Floats, queries: Floats) -> NDArray[np.float32]:
-    """Cosines [V,Q]; −∞ for rows of zeros."""
-    unit = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
-    out = np.empty((len(vectors), len(queries)), np.float32)
-    for start in range(0, len(vectors), _ROWS):
-        rows = np.asarray(vectors[start : start + _ROWS], np.float32)
-        norms = np.linalg.norm(rows, axis=1)
-        scores = rows @ unit.T / np.maximum(norms, 1e-30)[:, None]
-        scores[norms == 0] = -np.inf
-        out[start : start + _ROWS] = scores
-    return out
-
-
-def _best(scores: NDArray[np.float32], n: int) -> list[int]:
-    """The places of the n greatest finite scores, greatest first; the lower place first among equals."""
-    few = min(n, len(scores))
-    if few < 1:
-        return []
-    least = np.partition(scores, -few)[-few]
-    places = np.flatnonzero((scores >= least) & np.isfinite(scores))
-    return [int(i) for i in places[np.argsort(-scores[places], kind="stable")][:few]]
-
-
-def _words(tokenizer: Tokenizer, string: str) -> list[str]:
-    """The query's words: the tokenizer's where a word is one token, so that 苹果手机 is cut as the corpus was."""
-    encoding = tokenizer.encode([Text(string=string)])[0]
-    if len(encoding.ids) and len(set(encoding.word.tolist())) == len(encoding.ids):
-        return [string[start:stop] for start, stop in encoding.offsets.tolist()]
-    return [string[start:stop] for start, stop in word_spans(string)] or [string]
-
-
-def _known(tokenizer: Tokenizer, word: str, vectors: Floats) -> Ints:
-    """The ids of a word's pieces; UsageError when any is unknown or has no vector."""
-    whole: tuple[tuple[int, int], ...] = ((0, len(word)),) if word else ()
-    ids = np.asarray(tokenizer.encode([Text(string=word, words=whole)])[0].ids, np.int64)
-    special = set(tokenizer.special.values())
-    if len(ids) and not special & set(ids.tolist()) and vectors[ids].any():
-        return ids
-    near = spelt_like(word, tokenizer)
-    raise UsageError(
-        f"the model does not know the word {word!r}", remedy=f"did you mean {', '.join(near)}?" if near else ""
-    )
-
-
-def spelt_like(word: str, tokenizer: Tokenizer, n: int = 5) -> list[str]:
-    """Known words spelt like `word`, the likest first; words of Chinese are alike when they share characters."""
-    pieces = tokenizer.pieces[len(tokenizer.special) : _CANDIDATES]
-    folded = word.casefold()
-    initial = set(folded[:1])
-    close = [p for p in pieces if abs(len(p) - len(folded)) <= 2 and (p[:1] in initial or (set(p) & set(folded) and len(p) < 5))]
-    return difflib.get_close_matches(folded, close, n=n, cutoff=0.5)
+    remarks = [*table.remarks(asked), *([found.about] if found.about else [])]
+    counts = tuple(one.count for one in asked)
+    return Words(words=tuple(words), counts=counts, nearest=nearest, remarks=tuple(remarks), about=about or table.about)
