@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.models.word2vec import tiles
 from foretext.models.word2vec.kernel import Doubles, Table, Words, inline, jit, negative
 
 CENTRES = 16
@@ -22,8 +23,6 @@ _REPEATS = 2
 the updates of too many copies of one row, summed, overshoot each other without end on text like a column of zeros."""
 _FIRST = np.int64(0)
 """A plain 0: a literal one would have every function that takes it compiled twice."""
-_LANE = 16
-"""Local rows are padded with zeros to a multiple of this many floats, so that vector loops have no remainder."""
 _LIMIT = np.float32(10.0)
 """Scores are clamped to ±10, where σ is within 5e-5 of 0 or 1 (word2vec.c: ±6); the loss stays exact, see `_excess`."""
 _HALF = np.float32(0.5)
@@ -88,81 +87,33 @@ def _dot(x: Table, i: int, y: Table, k: int) -> Any:
 
 
 @jit
-def _dots(x: Table, i: int, y: Table, k: int, out: Table, column: int) -> None:
-    """out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4: sixteen running sums stay in registers."""
-    s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = _ZERO
-    s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = _ZERO
+def _dot(x: Table, i: int, y: Table, k: int) -> Any:
+    """x[i] · y[k]."""
+    score = _ZERO
     for d in range(x.shape[1]):
-        x0, x1, x2, x3 = x[i, d], x[i + 1, d], x[i + 2, d], x[i + 3, d]
-        y0, y1, y2, y3 = y[k, d], y[k + 1, d], y[k + 2, d], y[k + 3, d]
-        s00 += x0 * y0
-        s01 += x0 * y1
-        s02 += x0 * y2
-        s03 += x0 * y3
-        s10 += x1 * y0
-        s11 += x1 * y1
-        s12 += x1 * y2
-        s13 += x1 * y3
-        s20 += x2 * y0
-        s21 += x2 * y1
-        s22 += x2 * y2
-        s23 += x2 * y3
-        s30 += x3 * y0
-        s31 += x3 * y1
-        s32 += x3 * y2
-        s33 += x3 * y3
-    out[i, column], out[i, column + 1], out[i, column + 2], out[i, column + 3] = s00, s01, s02, s03
-    out[i + 1, column], out[i + 1, column + 1], out[i + 1, column + 2], out[i + 1, column + 3] = s10, s11, s12, s13
-    out[i + 2, column], out[i + 2, column + 1], out[i + 2, column + 2], out[i + 2, column + 3] = s20, s21, s22, s23
-    out[i + 3, column], out[i + 3, column + 1], out[i + 3, column + 2], out[i + 3, column + 3] = s30, s31, s32, s33
+        score += x[i, d] * y[k, d]
+    return score
 
 
 @jit
-def _dots1(x: Table, i: int, y: Table, k: int, out: Table, column: int) -> None:
-    """out[i, column+b] = x[i] · y[k+b] for b < 4."""
-    s0 = s1 = s2 = s3 = _ZERO
-    for d in range(x.shape[1]):
-        x0 = x[i, d]
-        s0 += x0 * y[k, d]
-        s1 += x0 * y[k + 1, d]
-        s2 += x0 * y[k + 2, d]
-        s3 += x0 * y[k + 3, d]
-    out[i, column], out[i, column + 1], out[i, column + 2], out[i, column + 3] = s0, s1, s2, s3
-
-
-@jit
-def _add8(out: Table, row: int, y: Table, k: int, a: Table, i: int, c: int) -> None:
-    """out[row] += Σ_b a[i, c+b]·y[k+b], b < 8."""
-    a0, a1, a2, a3 = a[i, c], a[i, c + 1], a[i, c + 2], a[i, c + 3]
-    a4, a5, a6, a7 = a[i, c + 4], a[i, c + 5], a[i, c + 6], a[i, c + 7]
-    for d in range(out.shape[1]):
-        out[row, d] += (
-            a0 * y[k, d] + a1 * y[k + 1, d] + a2 * y[k + 2, d] + a3 * y[k + 3, d]
-            + a4 * y[k + 4, d] + a5 * y[k + 5, d] + a6 * y[k + 6, d] + a7 * y[k + 7, d]
-        )
-
-
-@jit
-def _add4(out: Table, row: int, y: Table, k: int, a: Table, i: int, c: int) -> None:
-    """out[row] += Σ_b a[i, c+b]·y[k+b], b < 4."""
-    a0, a1, a2, a3 = a[i, c], a[i, c + 1], a[i, c + 2], a[i, c + 3]
-    if a0 == _ZERO and a1 == _ZERO and a2 == _ZERO and a3 == _ZERO:
-        return
-    for d in range(out.shape[1]):
-        out[row, d] += a0 * y[k, d] + a1 * y[k + 1, d] + a2 * y[k + 2, d] + a3 * y[k + 3, d]
+def prefetch_rows(table: Table, words: Words, start: int, count: int) -> None:
+    """Ask for the rows of words[start : start + count], which are needed soon, without waiting for them."""
+    for i in range(count):
+        tiles.prefetch(table, np.int64(words[start + i]))
 
 
 def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
     """Working memory of one thread: centres x, negatives y and contexts z, each with its changes; scores of negatives
-    and of contexts, each with its transpose; weights; drawn negatives; what clamping hid."""
-    lanes = -(-width // _LANE) * _LANE
-    reach, band = CENTRES + 2 * window + 4, 2 * window + 4
+    and of contexts, each with its transpose; weights; the negatives of this block and of the next; what clamping hid;
+    for each context the first and last centre that has it."""
+    lanes = tiles.padded(width)
+    reach, band = CENTRES + 2 * window + 4, tiles.padded(2 * window + 4)
     shapes = [
         (2, CENTRES, lanes), (2, shared, lanes), (2, reach, lanes), (CENTRES, shared), (shared, CENTRES),
         (CENTRES, band), (reach, CENTRES), (CENTRES, shared),
     ]  # fmt: skip
-    arrays = [np.zeros(shape, np.float32) for shape in shapes]
-    return *arrays, np.zeros(shared, np.int32), np.zeros(CENTRES, np.float64)
+    arrays = [tiles.rows(*shape) for shape in shapes]
+    return *arrays, np.zeros((2, shared), np.int32), np.zeros(CENTRES, np.float64), np.zeros((2, reach), np.int32)
 
 
 @jit
@@ -185,48 +136,56 @@ def _centres(words: Words, p: int, n: int, drawn: Words) -> int:
 
 
 @jit
-def _positives(x: Table, z: Table, band: Table, across: Table, low: Words, high: Words, p: int, m: int, window: int,
-               rate: Any, hidden: Doubles) -> Any:
+def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: Words, high: Words, p: int, m: int,
+               window: int, rate: Any, hidden: Doubles) -> Any:
     """Scores and steps of the block's pairs. `band` [B,·]: column c of centre i is the word at p + i − window + c, so
-    row i + c of `z`; it ends as rate·(1 − σ), 0 where there is no pair; `across` is the same by (row of z, i).
+    row i + c of `z`; it ends as rate·(1 − σ), 0 where there is no pair; `across` is the same by (row of z, i), and
+    `sides` [2,·] holds for each row of z the first centre that pairs with it and the one after the last.
     Answers (summed loss, pairs, finite)."""
-    band[:] = _ZERO
-    across[:] = _ZERO
+    for r in range(across.shape[0]):
+        sides[0, r], sides[1, r] = m, 0
     for i in range(m):
         first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
         for c in range(first, stop, 4):
-            _dots1(x, i, z, i + c, band, c)
-        band[i, window] = _ZERO
+            tiles.dots1(x, i, z, i + c, band, c)
+        for c in range(first):
+            band[i, c] = _ZERO
         for c in range(stop, band.shape[1]):
             band[i, c] = _ZERO
+        band[i, window] = _ZERO
     finite = _squash(band, m, -_ONE, hidden)
-    loss, pairs = 0.0, 0
+    loss, pairs, product = 0.0, 0, 1.0
+    across[:] = _ZERO
     for i in range(m):
         loss += hidden[i]
-        product = 1.0
-        for j in range(low[p + i], high[p + i]):
-            c = j - (p + i - window)
-            if c != window:
-                product *= band[i, c]
-                pairs += 1
-                if product < 1e-200:
-                    loss -= math.log(product)
-                    product = 1.0
-        loss -= math.log(product)
-        for c in range(band.shape[1]):
-            valid = low[p + i] <= p + i - window + c < high[p + i] and c != window
-            band[i, c] = rate * (_ONE - band[i, c]) if valid else _ZERO
-            across[i + c, i] = band[i, c]
-    return loss, pairs, finite
+        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
+        for c in range(first, stop):
+            if c == window:
+                band[i, c] = _ZERO
+                continue
+            product *= band[i, c]
+            band[i, c] = across[i + c, i] = rate * (_ONE - band[i, c])
+            sides[0, i + c] = min(sides[0, i + c], i)
+            sides[1, i + c] = i + 1
+        pairs += stop - first - 1
+        if product < 1e-200:
+            loss -= math.log(product)
+            product = 1.0
+    return loss - math.log(product), pairs, finite
 
 
 @jit
 def _clashes(x: Table, y: Table, weights: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words,
-             p: int, m: int, ratio: Any, hidden: Doubles) -> float:
+             p: int, m: int, begin: int, end: int, ratio: Any, hidden: Doubles) -> float:
     """Take out of `weights` [B,K] every pair whose context word was drawn as the negative; answers the loss to take
-    out. Called when `dense` holds σ and `hidden` what clamping took away."""
+    out. Called when `dense` holds σ and `hidden` what clamping took away. [begin, end): the contexts' places."""
     loss = 0.0
-    for j in range(low[p], high[p + m - 1]):
+    for j in range(begin, end):
+        copies = 0
+        for k in range(drawn.shape[0]):
+            copies += drawn[k] == words[j]
+        if copies == 0:
+            continue
         for k in range(drawn.shape[0]):
             if drawn[k] == words[j]:
                 for i in range(m):
@@ -240,12 +199,12 @@ def _clashes(x: Table, y: Table, weights: Table, dense: Table, drawn: Words, wor
 
 @jit
 def _negatives(x: Table, y: Table, dense: Table, across: Table, weights: Table, drawn: Words, words: Words, low: Words,
-               high: Words, p: int, m: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
+               high: Words, p: int, m: int, begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
     """Scores and steps of the shared negatives: `dense` [B,K] ends as −rate·weight·σ, `across` is its transpose.
     Answers (summed loss, finite)."""
     for i in range(0, CENTRES, 4):
         for k in range(0, dense.shape[1], 4):
-            _dots(x, i, y, k, dense, k)
+            tiles.dots(x, i, y, k, dense, k)
     finite = _squash(dense, dense.shape[0], _ONE, hidden)
     loss = 0.0
     for i in range(CENTRES):
@@ -254,8 +213,9 @@ def _negatives(x: Table, y: Table, dense: Table, across: Table, weights: Table, 
         for k in range(dense.shape[1]):
             weights[i, k] = share
             product *= _ONE - dense[i, k]
-        loss += share * (hidden[i] - math.log(product))
-    loss -= _clashes(x, y, weights, dense, drawn, words, low, high, p, m, ratio, hidden)
+        if i < m:
+            loss += share * (hidden[i] - math.log(product))
+    loss -= _clashes(x, y, weights, dense, drawn, words, low, high, p, m, begin, end, ratio, hidden)
     for i in range(CENTRES):
         for k in range(dense.shape[1]):
             dense[i, k] = -rate * weights[i, k] * dense[i, k]
@@ -265,23 +225,22 @@ def _negatives(x: Table, y: Table, dense: Table, across: Table, weights: Table, 
 
 @jit
 def _changes(xs: Any, ys: Any, zs: Any, dense: Table, dense_across: Table, band: Table, band_across: Table,
-             low: Words, high: Words, p: int, m: int, window: int, top: int, bottom: int) -> None:
+             sides: Any, low: Words, high: Words, p: int, m: int, window: int, top: int, bottom: int) -> None:
     """The block's changes from the steps: dx = dense·y + band·z, dy = denseᵀ·x, dz = bandᵀ·x."""
     x, dx, y, dy, z, dz = xs[0], xs[1], ys[0], ys[1], zs[0], zs[1]
     dx[:] = _ZERO
-    for i in range(m):
-        for k in range(0, dense.shape[1], 8):
-            _add8(dx, i, y, k, dense, i, k)
-        for c in range(low[p + i] - (p + i - window), high[p + i] - (p + i - window), 4):
-            _add4(dx, i, z, i + c, band, i, c)
     dy[:] = _ZERO
-    for k in range(dense.shape[1]):
-        for i in range(0, CENTRES, 8):
-            _add8(dy, k, x, i, dense_across, k, i)
+    for i in range(0, CENTRES, 8):
+        tiles.add_rows8_across(dx, i, y, 0, dense_across, 0, i, dense.shape[1])
+    for i in range(m):
+        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
+        tiles.add_rows(dx, i, z, i + first, band, i, first, stop - first)
+    for k in range(0, dense.shape[1], 8):
+        tiles.add_rows8_across(dy, k, x, 0, dense, 0, k, CENTRES)
     for r in range(top, bottom):
         dz[r, :] = _ZERO
-        for i in range(0, CENTRES, 4):
-            _add4(dz, r, x, i, band_across, r, i)
+        first = np.int64(sides[0, r])
+        tiles.add_rows(dz, r, x, first, band_across, r, first, sides[1, r] - first)
 
 
 @jit
@@ -290,14 +249,22 @@ def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: 
                  state: NDArray[np.uint64], memory: Any) -> Any:
     """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
     of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
-    xs, ys, zs, dense, dense_across, band, band_across, weights, drawn, hidden = memory
+    xs, ys, zs, dense, dense_across, band, band_across, weights, draws, hidden, sides = memory
     ratio = np.float32(negatives) / np.float32(shared)
-    loss, pairs = 0.0, 0
+    loss, pairs, turn = 0.0, 0, 0
     p = _FIRST
+    for k in range(shared):
+        draws[0, k] = negative(accept, other, state)
     while p < n:
-        for k in range(shared):
-            drawn[k] = negative(accept, other, state)
+        drawn, later = draws[turn], draws[1 - turn]
+        turn = 1 - turn
         m = _centres(words, p, n, drawn)
+        # The rows of the next block are on their way while this one is computed.
+        for k in range(shared):
+            later[k] = negative(accept, other, state)
+        prefetch_rows(outward, later, _FIRST, shared)
+        prefetch_rows(inward, words, p + m, min(CENTRES, n - p - m))
+        prefetch_rows(outward, words, p + m + window, min(CENTRES, n - p - m - window))
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = np.int64(low[p]), np.int64(high[p])
         for i in range(1, m):
@@ -306,14 +273,14 @@ def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: 
         _gather(inward, words, p, m, xs[0], _FIRST)
         _gather(outward, words, begin, end - begin, zs[0], top)
         _gather(outward, drawn, _FIRST, shared, ys[0], _FIRST)
-        gained, count, fine = _positives(xs[0], zs[0], band, band_across, low, high, p, m, window, rate, hidden)
-        spent, also = _negatives(xs[0], ys[0], dense, dense_across, weights, drawn, words, low, high, p, m, ratio,
-                                 rate, hidden)
+        gained, count, fine = _positives(xs[0], zs[0], band, band_across, sides, low, high, p, m, window, rate, hidden)
+        spent, also = _negatives(xs[0], ys[0], dense, dense_across, weights, drawn, words, low, high, p, m, begin, end,
+                                 ratio, rate, hidden)
         if not (fine and also):
             return loss, pairs, False
         loss += gained + spent
         pairs += count
-        _changes(xs, ys, zs, dense, dense_across, band, band_across, low, high, p, m, window, top, bottom)
+        _changes(xs, ys, zs, dense, dense_across, band, band_across, sides, low, high, p, m, window, top, bottom)
         _scatter(inward, words, p, m, xs[1], _FIRST)
         _scatter(outward, words, begin, end - begin, zs[1], top)
         _scatter(outward, drawn, _FIRST, shared, ys[1], _FIRST)
