@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from foretext.models.word2vec import tiles
 from foretext.models.word2vec.kernel import Doubles, Table, Words, inline, jit, negative
+from foretext.types import Bits
 
 CENTRES = 16
 """B: centres a block. More share more loads, and see vectors that are up to so many updates old."""
 _REPEATS = 2
 """A block ends before a word is its centre more often, and is shorter where one word was drawn as negative more often:
 the updates of too many copies of one row, summed, overshoot each other without end on text like a column of zeros."""
+NOTHING = np.zeros(0, np.bool_)
+"""No row stands still."""
 _FIRST = np.int64(0)
 """A plain 0: a literal one would have every function that takes it compiled twice."""
 _LIMIT = np.float32(10.0)
@@ -44,7 +47,7 @@ def _sigmoid(score: Any) -> Any:
 
 
 @jit
-def _squash(scores: Table, rows: int, sign: Any, hidden: Doubles) -> bool:
+def squash(scores: Table, rows: int, sign: Any, hidden: Doubles) -> bool:
     """Replace scores s [rows,C] by σ(s). `hidden` [rows]: what clamping takes away from Σ −log σ(−sign·s). Answers
     whether all scores were finite."""
     whole = _ZERO
@@ -60,7 +63,7 @@ def _squash(scores: Table, rows: int, sign: Any, hidden: Doubles) -> bool:
 
 
 @jit
-def _gather(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
+def gather(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
     """rows[row + i] = table[words[start + i]] for i < count."""
     for i in range(count):
         word = words[start + i]
@@ -69,7 +72,7 @@ def _gather(table: Table, words: Words, start: int, count: int, rows: Table, row
 
 
 @jit
-def _scatter(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
+def scatter(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
     """table[words[start + i]] += rows[row + i]; repeated words add up."""
     for i in range(count):
         word = words[start + i]
@@ -78,16 +81,27 @@ def _scatter(table: Table, words: Words, start: int, count: int, rows: Table, ro
 
 
 @jit
-def _dot(x: Table, i: int, y: Table, k: int) -> Any:
-    """x[i] · y[k]."""
-    score = _ZERO
-    for d in range(x.shape[1]):
-        score += x[i, d] * y[k, d]
-    return score
+def scatter_but(table: Table, words: Words, start: int, count: int, rows: Table, row: int, still: Bits) -> None:
+    """`scatter`, but words that stand still [V] are passed over; [0]: none does."""
+    if still.shape[0] == 0:
+        scatter(table, words, start, count, rows, row)
+        return
+    for i in range(count):
+        if not still[words[start + i]]:
+            scatter(table, words, start + i, 1, rows, row + i)
 
 
 @jit
-def _dot(x: Table, i: int, y: Table, k: int) -> Any:
+def reach(low: Words, high: Words, p: int, m: int) -> Any:
+    """The places [begin, end) that the windows of the centres p … p + m − 1 cover together."""
+    begin, end = np.int64(low[p]), np.int64(high[p])
+    for i in range(1, m):
+        begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
+    return begin, end
+
+
+@jit
+def dot(x: Table, i: int, y: Table, k: int) -> Any:
     """x[i] · y[k]."""
     score = _ZERO
     for d in range(x.shape[1]):
@@ -103,21 +117,21 @@ def prefetch_rows(table: Table, words: Words, start: int, count: int) -> None:
 
 
 def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
-    """Working memory of one thread: centres x, negatives y and contexts z, each with its changes; scores of negatives
-    and of contexts, each with its transpose; weights; the negatives of this block and of the next; what clamping hid;
-    for each context the first and last centre that has it."""
+    """Working memory of one thread: centres x with their changes, negatives y, contexts z; steps of negatives and of
+    contexts, each with its transpose; the negatives of this block and of the next; what clamping hid; for each context
+    the first centre that has it and the one after the last."""
     lanes = tiles.padded(width)
-    reach, band = CENTRES + 2 * window + 4, tiles.padded(2 * window + 4)
+    around, band = CENTRES + 2 * window + 4, tiles.padded(2 * window + 4)
     shapes = [
-        (2, CENTRES, lanes), (2, shared, lanes), (2, reach, lanes), (CENTRES, shared), (shared, CENTRES),
-        (CENTRES, band), (reach, CENTRES), (CENTRES, shared),
+        (2, CENTRES, lanes), (shared, lanes), (around, lanes), (CENTRES, shared), (shared, CENTRES), (CENTRES, band),
+        (around, CENTRES),
     ]  # fmt: skip
     arrays = [tiles.rows(*shape) for shape in shapes]
-    return *arrays, np.zeros((2, shared), np.int32), np.zeros(CENTRES, np.float64), np.zeros((2, reach), np.int32)
+    return *arrays, np.zeros((2, shared), np.int32), np.zeros(CENTRES, np.float64), np.zeros((2, around), np.int32)
 
 
 @jit
-def _centres(words: Words, p: int, n: int, drawn: Words) -> int:
+def block_size(words: Words, p: int, n: int, drawn: Words) -> int:
     """How many words from p on make the next block."""
     most = 1
     for k in range(drawn.shape[0]):
@@ -153,7 +167,7 @@ def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: 
         for c in range(stop, band.shape[1]):
             band[i, c] = _ZERO
         band[i, window] = _ZERO
-    finite = _squash(band, m, -_ONE, hidden)
+    finite = squash(band, m, -_ONE, hidden)
     loss, pairs, product = 0.0, 0, 1.0
     across[:] = _ZERO
     for i in range(m):
@@ -175,10 +189,10 @@ def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: 
 
 
 @jit
-def _clashes(x: Table, y: Table, weights: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words,
-             p: int, m: int, begin: int, end: int, ratio: Any, hidden: Doubles) -> float:
-    """Take out of `weights` [B,K] every pair whose context word was drawn as the negative; answers the loss to take
-    out. Called when `dense` holds σ and `hidden` what clamping took away. [begin, end): the contexts' places."""
+def _clashes(x: Table, y: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words, p: int, m: int,
+             begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles, odds: Table) -> float:
+    """Take out of the steps `dense` [B,K] every pair whose context word was drawn as the negative; answers the loss to
+    take out. `odds` [B,K]: σ; `hidden`: what clamping took away; [begin, end): the contexts' places."""
     loss = 0.0
     for j in range(begin, end):
         copies = 0
@@ -190,99 +204,120 @@ def _clashes(x: Table, y: Table, weights: Table, dense: Table, drawn: Words, wor
             if drawn[k] == words[j]:
                 for i in range(m):
                     if low[p + i] <= j < high[p + i] and j != p + i:
-                        weights[i, k] = max(_ZERO, weights[i, k] - ratio)
-                        loss -= ratio * math.log(_ONE - dense[i, k])
+                        dense[i, k] = min(_ZERO, dense[i, k] + rate * ratio * odds[k, i])
+                        loss -= ratio * math.log(_ONE - odds[k, i])
                         if hidden[i] > 0.0:
-                            loss += ratio * max(_ZERO, _dot(x, i, y, k) - _LIMIT)
+                            loss += ratio * max(_ZERO, dot(x, i, y, k) - _LIMIT)
     return loss
 
 
 @jit
-def _negatives(x: Table, y: Table, dense: Table, across: Table, weights: Table, drawn: Words, words: Words, low: Words,
-               high: Words, p: int, m: int, begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
+def _negatives(x: Table, y: Table, dense: Table, across: Table, drawn: Words, words: Words, low: Words, high: Words,
+               p: int, m: int, begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
     """Scores and steps of the shared negatives: `dense` [B,K] ends as −rate·weight·σ, `across` is its transpose.
     Answers (summed loss, finite)."""
     for i in range(0, CENTRES, 4):
         for k in range(0, dense.shape[1], 4):
             tiles.dots(x, i, y, k, dense, k)
-    finite = _squash(dense, dense.shape[0], _ONE, hidden)
+    finite = squash(dense, dense.shape[0], _ONE, hidden)
     loss = 0.0
-    for i in range(CENTRES):
-        share = ratio * np.float32(high[p + i] - low[p + i] - 1) if i < m else _ZERO
+    for i in range(m):
+        share = ratio * np.float32(high[p + i] - low[p + i] - 1)
         product = 1.0
         for k in range(dense.shape[1]):
-            weights[i, k] = share
+            across[k, i] = dense[i, k]  # σ, until the steps are known
             product *= _ONE - dense[i, k]
-        if i < m:
-            loss += share * (hidden[i] - math.log(product))
-    loss -= _clashes(x, y, weights, dense, drawn, words, low, high, p, m, begin, end, ratio, hidden)
+            dense[i, k] *= -rate * share
+        loss += share * (hidden[i] - math.log(product))
+    for i in range(m, CENTRES):
+        dense[i, :] = _ZERO
+    loss -= _clashes(x, y, dense, drawn, words, low, high, p, m, begin, end, ratio, rate, hidden, across)
     for i in range(CENTRES):
         for k in range(dense.shape[1]):
-            dense[i, k] = -rate * weights[i, k] * dense[i, k]
             across[k, i] = dense[i, k]
     return loss, finite
 
 
 @jit
-def _changes(xs: Any, ys: Any, zs: Any, dense: Table, dense_across: Table, band: Table, band_across: Table,
+def _changes(xs: Any, y: Table, z: Table, dense: Table, dense_across: Table, band: Table, band_across: Table,
              sides: Any, low: Words, high: Words, p: int, m: int, window: int, top: int, bottom: int) -> None:
-    """The block's changes from the steps: dx = dense·y + band·z, dy = denseᵀ·x, dz = bandᵀ·x."""
-    x, dx, y, dy, z, dz = xs[0], xs[1], ys[0], ys[1], zs[0], zs[1]
+    """The block's changes from the steps: dx = dense·y + band·z, and then, in place of y and z, dy = denseᵀ·x and
+    dz = bandᵀ·x: so everything stays in the nearest cache."""
+    x, dx = xs[0], xs[1]
     dx[:] = _ZERO
-    dy[:] = _ZERO
     for i in range(0, CENTRES, 8):
         tiles.add_rows8_across(dx, i, y, 0, dense_across, 0, i, dense.shape[1])
     for i in range(m):
         first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
         tiles.add_rows(dx, i, z, i + first, band, i, first, stop - first)
+    y[:] = _ZERO
     for k in range(0, dense.shape[1], 8):
-        tiles.add_rows8_across(dy, k, x, 0, dense, 0, k, CENTRES)
+        tiles.add_rows8_across(y, k, x, 0, dense, 0, k, CENTRES)
+    z[top:bottom] = _ZERO
     for r in range(top, bottom):
-        dz[r, :] = _ZERO
         first = np.int64(sides[0, r])
-        tiles.add_rows(dz, r, x, first, band_across, r, first, sides[1, r] - first)
+        tiles.add_rows(z, r, x, first, band_across, r, first, sides[1, r] - first)
+
+
+@jit
+def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int, stop: int,
+           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
+           state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
+    xs, y, z, dense, dense_across, band, band_across, draws, hidden, sides = memory
+    ratio = np.float32(negatives) / np.float32(shared)
+    loss, pairs, turn = 0.0, 0, 0
+    p = start
+    for k in range(shared):
+        draws[0, k] = negative(accept, other, state)
+    while p < stop:
+        drawn, later = draws[turn], draws[1 - turn]
+        turn = 1 - turn
+        m = block_size(centres, p, stop, drawn)
+        # The rows of the next block are on their way while this one is computed.
+        for k in range(shared):
+            later[k] = negative(accept, other, state)
+        prefetch_rows(outward, later, _FIRST, shared)
+        prefetch_rows(inward, centres, p + m, min(CENTRES, stop - p - m))
+        prefetch_rows(outward, words, p + m + window, min(CENTRES, stop - p - m - window))
+        rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
+        begin, end = reach(low, high, p, m)
+        top, bottom = begin - p + window, end - p + window
+        gather(inward, centres, p, m, xs[0], _FIRST)
+        gather(outward, words, begin, end - begin, z, top)
+        gather(outward, drawn, _FIRST, shared, y, _FIRST)
+        gained, count, fine = _positives(xs[0], z, band, band_across, sides, low, high, p, m, window, rate, hidden)
+        spent, also = _negatives(xs[0], y, dense, dense_across, drawn, words, low, high, p, m, begin, end, ratio, rate, hidden)
+        if not (fine and also):
+            return loss, pairs, False
+        loss += gained + spent
+        pairs += count
+        _changes(xs, y, z, dense, dense_across, band, band_across, sides, low, high, p, m, window, top, bottom)
+        scatter_but(inward, centres, p, m, xs[1], _FIRST, still)
+        scatter(outward, words, begin, end - begin, z, top)
+        scatter(outward, drawn, _FIRST, shared, y, _FIRST)
+        p += m
+    return loss, pairs, True
+
+
+@jit
+def train_centres(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int,
+                  stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
+                  shared: int, window: int, state: NDArray[np.uint64], memory: Any) -> Any:
+    """`train_blocks` for the centres start…stop alone, whose rows of `inward` are `centres` [n] while contexts and
+    negatives are rows of `outward`; the rate falls over these centres."""
+    return _train(
+        inward, outward, centres, words, low, high, np.int64(start), np.int64(stop), first_rate, last_rate, accept, other,
+        negatives, shared, window, state, memory, NOTHING,
+    )
 
 
 @jit
 def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
                  last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-                 state: NDArray[np.uint64], memory: Any) -> Any:
+                 state: NDArray[np.uint64], memory: Any, still: Any) -> Any:
     """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
     of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
-    xs, ys, zs, dense, dense_across, band, band_across, weights, draws, hidden, sides = memory
-    ratio = np.float32(negatives) / np.float32(shared)
-    loss, pairs, turn = 0.0, 0, 0
-    p = _FIRST
-    for k in range(shared):
-        draws[0, k] = negative(accept, other, state)
-    while p < n:
-        drawn, later = draws[turn], draws[1 - turn]
-        turn = 1 - turn
-        m = _centres(words, p, n, drawn)
-        # The rows of the next block are on their way while this one is computed.
-        for k in range(shared):
-            later[k] = negative(accept, other, state)
-        prefetch_rows(outward, later, _FIRST, shared)
-        prefetch_rows(inward, words, p + m, min(CENTRES, n - p - m))
-        prefetch_rows(outward, words, p + m + window, min(CENTRES, n - p - m - window))
-        rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
-        begin, end = np.int64(low[p]), np.int64(high[p])
-        for i in range(1, m):
-            begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
-        top, bottom = begin - p + window, end - p + window
-        _gather(inward, words, p, m, xs[0], _FIRST)
-        _gather(outward, words, begin, end - begin, zs[0], top)
-        _gather(outward, drawn, _FIRST, shared, ys[0], _FIRST)
-        gained, count, fine = _positives(xs[0], zs[0], band, band_across, sides, low, high, p, m, window, rate, hidden)
-        spent, also = _negatives(xs[0], ys[0], dense, dense_across, weights, drawn, words, low, high, p, m, begin, end,
-                                 ratio, rate, hidden)
-        if not (fine and also):
-            return loss, pairs, False
-        loss += gained + spent
-        pairs += count
-        _changes(xs, ys, zs, dense, dense_across, band, band_across, sides, low, high, p, m, window, top, bottom)
-        _scatter(inward, words, p, m, xs[1], _FIRST)
-        _scatter(outward, words, begin, end - begin, zs[1], top)
-        _scatter(outward, drawn, _FIRST, shared, ys[1], _FIRST)
-        p += m
-    return loss, pairs, True
+    return _train(
+        inward, outward, words, words, low, high, _FIRST, np.int64(n), first_rate, last_rate, accept, other, negatives,
+        shared, window, state, memory, still,
+    )

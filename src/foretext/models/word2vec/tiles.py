@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class _Rows:
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
         self.builder = builder
         array = context.make_array(kind)(context, builder, value)
-        self.width = cgutils.unpack_tuple(builder, array.shape)[1]
+        self.width = builder.extract_value(array.shape, 1)
         self.data = builder.bitcast(array.data, _FLOAT.as_pointer())
 
     def place(self, row: Any, column: Any) -> Any:
@@ -157,13 +157,13 @@ def _dots(high: int) -> Callable[..., Any]:
     return made
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def dots(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
     """dots(x, i, y, k, out, column): out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4."""
     return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(4)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def dots1(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
     """dots1(x, i, y, k, out, column): out[i, column+b] = x[i] · y[k+b] for b < 4."""
     return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(1)
@@ -217,25 +217,25 @@ def _signature(out: Any, y: Any, w: Any) -> Any:
     return types.void(out, types.int64, y, types.int64, w, types.int64, types.int64, types.int64)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def add_rows(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows(out, row, y, k, w, i, c, count): out[row] += Σ_t w[i, c+t]·y[k+t], t < count."""
     return _signature(out, y, w), _sum_of_rows(1, False, (8, 4, 2, 1))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def add_rows8(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows8(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+a, c+t]·y[k+t], a < 8, t < count."""
     return _signature(out, y, w), _sum_of_rows(8, False, (2, 1))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def add_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows8_across(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+t, c+a]·y[k+t], a < 8, t < count."""
     return _signature(out, y, w), _sum_of_rows(8, True, (2, 1))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def prefetch(typing: Any, table: Any, row: Any) -> Any:
     """prefetch(table, row): ask for a row that will be changed soon, and go on."""
 
@@ -243,7 +243,7 @@ def prefetch(typing: Any, table: Any, row: Any) -> Any:
         rows = _Rows(context, builder, signature.args[0], args[0])
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
         start = rows.place(args[1], _number(0))
         # To write, to keep in every cache, as data.
         numbers = [ir.Constant(_INT32, value) for value in (1, 3, 1)]
