@@ -47,18 +47,19 @@ def _sigmoid(score: Any) -> Any:
 
 
 @jit
-def squash(scores: Table, rows: int, sign: Any, hidden: Doubles) -> bool:
-    """Replace scores s [rows,C] by σ(s). `hidden` [rows]: what clamping takes away from Σ −log σ(−sign·s). Answers
-    whether all scores were finite."""
+def squash(scores: Table, top: int, bottom: int, columns: int, sign: Any, hidden: Doubles) -> bool:
+    """Replace the first `columns` scores s (a multiple of 8) of the rows top…bottom − 1 by σ(s). `hidden` [bottom − top]:
+    what clamping takes away from Σ −log σ(−sign·s). Answers whether all scores were finite."""
     whole = _ZERO
-    for r in range(rows):
+    for r in range(top, bottom):
         lost = _ZERO
-        for c in range(scores.shape[1]):
-            s = scores[r, c]
-            lost += max(_ZERO, sign * s - _LIMIT)
-            whole += s * _ZERO
-            scores[r, c] = _sigmoid(min(max(s, -_LIMIT), _LIMIT))
-        hidden[r] = lost
+        for c in range(0, columns, 8):
+            for e in range(8):  # so many that it is one vector, and no rest
+                s = scores[r, c + e]
+                lost += max(_ZERO, sign * s - _LIMIT)
+                whole += s * _ZERO
+                scores[r, c + e] = _sigmoid(min(max(s, -_LIMIT), _LIMIT))
+        hidden[r - top] = lost
     return bool(whole == _ZERO)
 
 
@@ -167,7 +168,7 @@ def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: 
         for c in range(stop, band.shape[1]):
             band[i, c] = _ZERO
         band[i, window] = _ZERO
-    finite = squash(band, m, -_ONE, hidden)
+    finite = squash(band, _FIRST, m, band.shape[1], -_ONE, hidden)
     loss, pairs, product = 0.0, 0, 1.0
     across[:] = _ZERO
     for i in range(m):
@@ -219,7 +220,7 @@ def _negatives(x: Table, y: Table, dense: Table, across: Table, drawn: Words, wo
     for i in range(0, CENTRES, 4):
         for k in range(0, dense.shape[1], 4):
             tiles.dots(x, i, y, k, dense, k)
-    finite = squash(dense, dense.shape[0], _ONE, hidden)
+    finite = squash(dense, _FIRST, CENTRES, dense.shape[1], _ONE, hidden)
     loss = 0.0
     for i in range(m):
         share = ratio * np.float32(high[p + i] - low[p + i] - 1)

@@ -29,49 +29,50 @@ _FIRST = np.int64(0)
 
 def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: contexts with their changes, a path of at most `deepest` nodes, steps of contexts
-    at nodes, what clamping hid, and no negatives."""
+    at nodes, the codes of a path, what clamping hid, and no negatives."""
     lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(1, deepest))
     arrays = [tiles.rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
-    return *arrays, np.zeros(around, np.float64), np.zeros(0, np.int32)
+    return *arrays, np.zeros(path, np.float32), np.zeros(around, np.float64), np.zeros(0, np.int32)
 
 
 @jit
-def _steps(scores: Table, top: int, bottom: int, skipped: int, codes: Table, start: int, count: int, rate: Any,
+def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, columns: int, rate: Any,
            hidden: Doubles) -> float:
-    """Scores of rows top…bottom − 1 at `count` nodes become steps: rate · (label − σ). Answers the loss, or NaN where
-    a score is not finite."""
+    """Scores of rows top…bottom − 1 at the nodes of a path become steps: rate · (label − σ). `flips` [columns]: 1 for
+    code 0, −1 for code 1, 0 where the path has ended. Answers the loss, or NaN where a score is not finite."""
     for r in range(top, bottom):
-        for k in range(count):
-            scores[r, k] *= _ONE - _TWO * codes[start + k]  # from here on the loss is −log σ at every node
-        for k in range(count, scores.shape[1]):
-            scores[r, k] = _ZERO
+        for c in range(0, columns, 8):
+            for e in range(8):
+                scores[r, c + e] *= flips[c + e]  # from here on the loss is −log σ at every node
         if r == skipped:
-            scores[r, :] = _ZERO
-    if not squash(scores[top:bottom], bottom - top, -_ONE, hidden):
+            scores[r, :columns] = _ZERO
+    if not squash(scores, top, bottom, columns, -_ONE, hidden):
         return math.nan
-    loss = 0.0
+    loss, whole = 0.0, 1.0
     for r in range(top, bottom):
         if r == skipped:
-            scores[r, :] = _ZERO
+            scores[r, :columns] = _ZERO
             continue
-        product = 1.0
-        for k in range(count):
-            product *= scores[r, k]
-            scores[r, k] = rate * (_ONE - _TWO * codes[start + k]) * (_ONE - scores[r, k])
-            if product < 1e-200:
-                loss -= math.log(product)
-                product = 1.0
-        for k in range(count, scores.shape[1]):
-            scores[r, k] = _ZERO
-        loss += hidden[r - top] - math.log(product)
-    return loss
+        loss += hidden[r - top]
+        for c in range(0, columns, 8):
+            product = 1.0
+            for e in range(8):
+                odds, flip = scores[r, c + e], flips[c + e]
+                product *= odds if flip != _ZERO else _ONE
+                scores[r, c + e] = rate * flip * (_ONE - odds)
+            whole *= product
+            if whole < 1e-200:  # eight factors of at least 4.5e-5 leave room for more
+                loss -= math.log(whole)
+                whole = 1.0
+    return loss - math.log(whole)
 
 
 @jit
 def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward: Table, nodes: Words,
-               codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, hidden: Doubles) -> float:
+               codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, flips: Table,
+               hidden: Doubles) -> float:
     """The rows top…bottom − 1 of `x`, but `skipped`, at nodes[start : stop]: dx gathers their changes, the nodes move
-    at once. `t`, `scores`, `hidden`: working memory. Answers the loss, or NaN and then nothing has moved."""
+    at once. `t`, `scores`, `flips`, `hidden`: working memory. Answers the loss, or NaN and then nothing has moved."""
     count = stop - start
     if count == 0:
         return 0.0
@@ -82,7 +83,11 @@ def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward
                 tiles.dots1(x, r, t, k, scores, k)
             else:
                 tiles.dots(x, r, t, k, scores, k)
-    loss = _steps(scores, top, bottom, skipped, codes, start, count, rate, hidden)
+    columns = -(-count // 8) * 8
+    flips[count:columns] = _ZERO
+    for k in range(count):
+        flips[k] = _ONE - _TWO * codes[start + k]
+    loss = _steps(scores, top, bottom, skipped, flips, columns, rate, hidden)
     if math.isnan(loss):
         return loss
     for r in range(top, bottom):
@@ -93,8 +98,8 @@ def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward
             for d in range(outward.shape[1]):
                 outward[node, d] += step * x[top, d]
         return loss
-    t[:] = _ZERO
-    for k in range(0, count, 8):
+    t[:columns] = _ZERO
+    for k in range(0, columns, 8):
         tiles.add_rows8_across(t, k, x, top, scores, top, k, bottom - top)
     scatter(outward, nodes, start, count, t, _FIRST)
     return loss
@@ -105,7 +110,7 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any, still: Bits) -> Any:
     """Skip-gram with hierarchical softmax, block by block; arguments and answer as `exact.train_tree`; `memory` of
     `scratch`."""
-    zs, t, scores, hidden, none = memory
+    zs, t, scores, flips, hidden, none = memory
     loss, pairs = 0.0, 0
     p = _FIRST
     while p < n:
@@ -122,7 +127,7 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                 prefetch_rows(outward, nodes, first[after], first[after + 1] - first[after])
             word = words[p + i]
             spent = learn_path(zs[0], zs[1], low[p + i] - p + window, high[p + i] - p + window, i + window, outward,
-                               nodes, codes, first[word], first[word + 1], rate, t, scores, hidden)
+                               nodes, codes, first[word], first[word + 1], rate, t, scores, flips, hidden)
             if math.isnan(spent):
                 return loss, pairs, False
             loss += spent

@@ -34,14 +34,14 @@ _FIRST = np.int64(0)
 def scratch(width: int, window: int, shared: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: contexts z; means h with their changes; targets t, or a path of at most `deepest`
     nodes; negatives y; the share of each context in each mean, and which centres have a context; scores of targets;
-    steps of negatives with their transpose; the negatives of this block and of the next; what clamping hid."""
+    steps of negatives with their transpose; the negatives of this block and of the next; what clamping hid; the codes of a path."""
     lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(CENTRES, deepest))
     shapes = [
         (around, lanes), (2, CENTRES, lanes), (path, lanes), (shared, lanes), (CENTRES, tiles.padded(2 * window + 4)),
         (around, CENTRES), (CENTRES, path), (CENTRES, shared), (shared, CENTRES),
     ]  # fmt: skip
     arrays = [tiles.rows(*shape) for shape in shapes]
-    return *arrays, np.zeros((2, shared), np.int32), np.zeros(max(CENTRES, path), np.float64)
+    return *arrays, np.zeros((2, shared), np.int32), np.zeros(max(CENTRES, path), np.float64), np.zeros(path, np.float32)
 
 
 @jit
@@ -85,9 +85,9 @@ def _targets(h: Table, t: Table, dh: Table, low: Words, high: Words, p: int, m: 
     """The word in the middle: dh[i] = step · t[i], and t[i] becomes its change, step · h[i]. Answers (loss, finite)."""
     for i in range(m):
         scores[0, i] = dot(h, i, t, i)
-    for i in range(m, scores.shape[1]):
+    for i in range(m, CENTRES):
         scores[0, i] = _ZERO
-    finite = squash(scores, 1, -_ONE, hidden)
+    finite = squash(scores, _FIRST, 1, CENTRES, -_ONE, hidden)
     loss, product = hidden[0], 1.0
     for i in range(m):
         step = _ZERO
@@ -107,7 +107,7 @@ def _noise(h: Table, y: Table, dh: Table, dense: Table, across: Table, drawn: Wo
     for i in range(0, CENTRES, 4):
         for k in range(0, dense.shape[1], 4):
             tiles.dots(h, i, y, k, dense, k)
-    finite = squash(dense, dense.shape[0], _ONE, hidden)
+    finite = squash(dense, _FIRST, CENTRES, dense.shape[1], _ONE, hidden)
     loss = 0.0
     for i in range(CENTRES):
         counts = i < m and high[p + i] - low[p + i] > 1
@@ -140,7 +140,7 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
                state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
     """CBOW with negative sampling; arguments and answer as `blocks.train_blocks`, `memory` of `scratch`."""
-    z, hs, t, y, shares, has, scores, dense, across, draws, hidden = memory
+    z, hs, t, y, shares, has, scores, dense, across, draws, hidden, _ = memory
     ratio = np.float32(negatives) / np.float32(shared)
     loss, examples, turn = 0.0, 0, 0
     p = _FIRST
@@ -181,7 +181,7 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
                     last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any,
                     still: Bits) -> Any:
     """CBOW with hierarchical softmax; `first`, `nodes`, `codes`: of `tree.Tree`. `memory`: of `scratch`."""
-    z, hs, t, _, shares, has, scores, _, _, draws, hidden = memory
+    z, hs, t, _, shares, has, scores, _, _, draws, hidden, flips = memory
     loss, examples = 0.0, 0
     p = _FIRST
     while p < n:
@@ -200,7 +200,7 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
                 after = words[p + i + 1]
                 prefetch_rows(outward, nodes, first[after], first[after + 1] - first[after])
             spent = learn_path(hs[0], hs[1], i, i + 1, -1, outward, nodes, codes, first[words[p + i]],
-                               first[words[p + i] + 1], rate, t, scores, hidden)
+                               first[words[p + i] + 1], rate, t, scores, flips, hidden)
             if math.isnan(spent):
                 return loss, examples, False
             loss += spent
