@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.models.word2vec import tiles
-from foretext.models.word2vec.kernel import Doubles, Table, Words, inline, jit, negative
+from foretext.models.word2vec.kernel import Doubles, Table, Words, jit, negative
 from foretext.types import Bits
 
 CENTRES = 16
@@ -26,40 +26,23 @@ NOTHING = np.zeros(0, np.bool_)
 """No row stands still."""
 _FIRST = np.int64(0)
 """A plain 0: a literal one would have every function that takes it compiled twice."""
-_LIMIT = np.float32(10.0)
-"""Scores are clamped to ±10, where σ is within 5e-5 of 0 or 1 (word2vec.c: ±6); the loss stays exact, see `_excess`."""
-_HALF = np.float32(0.5)
+_LIMIT = np.float32(tiles.LIMIT)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
-# tanh t = t·N(t²)/M(t²): Lambert's continued fraction cut after its ninth quotient; |error of σ| < 3e-7 on ±10.
-_N1, _N2, _N3, _N4 = (np.float32(c / 34459425.0) for c in (4729725.0, 135135.0, 990.0, 1.0))
-_M1, _M2, _M3, _M4 = (np.float32(c / 34459425.0) for c in (16216200.0, 945945.0, 13860.0, 45.0))
-
-
-@inline
-def _sigmoid(score: Any) -> Any:
-    """σ of a clamped score, by a rational tanh that compiles to vector instructions."""
-    t = _HALF * score
-    u = t * t
-    above = _ONE + u * (_N1 + u * (_N2 + u * (_N3 + u * _N4)))
-    below = _ONE + u * (_M1 + u * (_M2 + u * (_M3 + u * _M4)))
-    return _HALF + _HALF * t * (above / below)
 
 
 @jit
 def squash(scores: Table, top: int, bottom: int, columns: int, sign: Any, hidden: Doubles) -> bool:
-    """Replace the first `columns` scores s (a multiple of 8) of the rows top…bottom − 1 by σ(s). `hidden` [bottom − top]:
-    what clamping takes away from Σ −log σ(−sign·s). Answers whether all scores were finite."""
+    """Replace the first `columns` scores s (a multiple of 8) of the rows top…bottom − 1 by σ(s), s clamped to ±10 (σ is
+    within 5e-5 of 0 or 1 there; word2vec.c: ±6). `hidden` [bottom − top]: what clamping takes away from
+    Σ −log σ(−sign·s), so that the loss stays exact. Answers whether all scores were finite."""
     whole = _ZERO
     for r in range(top, bottom):
         lost = _ZERO
         for c in range(0, columns, 8):
-            for e in range(8):  # so many that it is one vector, and no rest
-                s = scores[r, c + e]
-                lost += max(_ZERO, sign * s - _LIMIT)
-                whole += s * _ZERO
-                scores[r, c + e] = _sigmoid(min(max(s, -_LIMIT), _LIMIT))
+            lost += tiles.squash(scores, r, c, sign)
         hidden[r - top] = lost
+        whole += lost * _ZERO
     return bool(whole == _ZERO)
 
 
