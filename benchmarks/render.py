@@ -196,8 +196,9 @@ def _startup(cell: Cell) -> Iterable[str]:
 
 def _static(cell: Cell) -> Iterable[str]:
     """Rates, ratios and qualities of each side, and the share of the machine's own limit."""
-    ours, gates, measures = cell.rounds["ours"], cell.config["gates"], ("WordSim", "SimLex", "analogies")
-    judged = any(name in r.extra for r in ours for name in measures)
+    ours, gates = cell.rounds["ours"], cell.config["gates"]
+    everything = [r for rounds in cell.rounds.values() for r in rounds]
+    measures = [name for name in ("WordSim", "SimLex", "analogies") if all(name in r.extra for r in everything)]
     limit, needed = cell.facts.get("peak", 0.0), cell.facts.get("flops a word", 0)
     rows = []
     for side, rounds in cell.rounds.items():
@@ -207,12 +208,12 @@ def _static(cell: Cell) -> Iterable[str]:
             found, frugal = ratios(ours, rounds), ratios(ours, rounds, cpu=True)
             row += ["", ""] if side == "ours" else [spread(found, ".2f"), f"{quartiles(frugal)[1]:.2f}"]
             row.append(verdict(quartiles(found)[1], gates[side]) if side in gates else "")
-        row += [f"{quartiles([r.extra[name] for r in rounds])[1]:.1f}" for name in measures] if judged else []
+        row += [f"{quartiles([r.extra[name] for r in rounds])[1]:.1f}" for name in measures]
         row += [f"{100 * rate * needed / limit:.0f} %"] if needed and limit else []
         rows.append(row)
     compared = ["ours ÷ it", "by CPU", "gate"] if len(cell.rounds) > 1 else []
     bound = ["of the bound"] if needed and limit else []
-    yield table(["side", f"{cell.config['unit']}/s", "a CPU-second", *compared, *(measures if judged else ()), *bound], rows)
+    yield table(["side", f"{cell.config['unit']}/s", "a CPU-second", *compared, *measures, *bound], rows)
     if bound:
         yield f"- the bound: {needed:,} FLOP a raw word over {limit / 1e9:,.0f} GFLOP/s, the same threads' matrix product in the same run\n"
     for line in cell.facts.get("notes", ()):

@@ -25,6 +25,8 @@ from foretext.text.strings import strings_corpus
 from foretext.text.words import word_spans
 from foretext.types import Floats, Ints
 
+FEWEST = 10
+"""Rows of a test set, at least, for a figure."""
 LONGEST = 1000
 """Words a line: fastText cuts lines after 1,024, gensim drops what follows after 10,000."""
 
@@ -132,7 +134,8 @@ def _reviews() -> Iterator[str]:
 
 def quality(words: Sequence[str], vectors: Floats) -> dict[str, float]:
     """Rank correlation (× 100) with WordSim-353 and SimLex-999, and the share (%) of Google analogies among the 30,000
-    most frequent words that 3CosAdd answers, of those whose words are all there. {} where the sets are not here."""
+    most frequent words that 3CosAdd answers, of those whose words are all there. A measure
+    of which fewer than `FEWEST` rows are known is left out, and all where the sets are not here."""
     try:
         files = {"WordSim": "EN-WS-353-ALL.txt", "SimLex": "EN-SIMLEX-999.txt"}
         rows = {name: _files("en/word-similarity", file)[0].read_text(encoding="utf-8") for name, file in files.items()}
@@ -141,15 +144,18 @@ def quality(words: Sequence[str], vectors: Floats) -> dict[str, float]:
         return {}
     place = {word: at for at, word in enumerate(words)}
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    found = {name: _similarity([line.split("\t") for line in text.lower().splitlines()], place, unit) for name, text in rows.items()}
+    found: dict[str, float | None] = {
+        name: _similarity([line.split("\t") for line in text.lower().splitlines()], place, unit) for name, text in rows.items()
+    }
     fours = [line.lower().split() for line in questions.splitlines() if not line.startswith(":")]
-    return {**found, "analogies": _analogies(fours, place, unit)}
+    found["analogies"] = _analogies(fours, place, unit)
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _similarity(rows: Sequence[Sequence[str]], place: dict[str, int], unit: Floats) -> float:
+def _similarity(rows: Sequence[Sequence[str]], place: dict[str, int], unit: Floats) -> float | None:
     known = [(place[a], place[b], float(score)) for a, b, score in rows if a in place and b in place]
-    if len(known) < 3:
-        return 0.0
+    if len(known) < FEWEST:
+        return None
     a, b, people = (np.array(column) for column in zip(*known, strict=True))
     cosines = np.einsum("pd,pd->p", unit[a], unit[b])
     return float(100 * np.corrcoef(_ranks(cosines), _ranks(people))[0, 1])
@@ -161,17 +167,20 @@ def _ranks(values: Any) -> Any:
     return (np.cumsum(counts) - (counts - 1) / 2.0)[place]
 
 
-def _analogies(fours: Sequence[Sequence[str]], place: dict[str, int], unit: Floats, most: int = 30_000) -> float:
+def _analogies(fours: Sequence[Sequence[str]], place: dict[str, int], unit: Floats, most: int = 30_000) -> float | None:
     unit = unit[:most]
-    known = np.array([[place[word] for word in four] for four in fours if all(place.get(word, most) < most for word in four)])
+    asked = [[place.get(word, most) for word in four] for four in fours]
+    known = np.array([four for four in asked if max(four) < most], np.int64).reshape(-1, 4)
+    if len(known) < FEWEST:
+        return None
     right = 0
-    for some in np.array_split(known.reshape(-1, 4), len(known) // 256 + 1):
+    for some in np.array_split(known, len(known) // 256 + 1):
         a, b, c, wanted = some.T
         scores = (unit[b] - unit[a] + unit[c]) @ unit.T
         for given in (a, b, c):
             scores[np.arange(len(scores)), given] = -np.inf
         right += int((scores.argmax(axis=1) == wanted).sum()) if len(scores) else 0
-    return 100.0 * right / max(1, len(known))
+    return 100.0 * right / len(known)
 
 
 def flags() -> str:
