@@ -1,9 +1,10 @@
 """What the suite must know of word2vec, whose loss and update live in a kernel of their own.
 
 A family with a stepper of its own (models/catalog.py) brings such a module: `gradient`, `epoch`, `spy`, `break_in`,
-`poison`, `floor` and `learning`.
+`poison`, `measure`, `floor` and `learning`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,23 @@ def gradient(row: Any) -> None:
         tree_alone.compare(np.float32, rate=1.0, tolerance=1e-5)
 
 
+def _world(dtype: Any) -> tuple[Any, ...]:
+    """Random tables, a planned stream with a border after nine words, and an alias table."""
+    rng = np.random.default_rng(11)
+    tables = [(rng.standard_normal((VOCABULARY, WIDTH)) * 0.7).astype(dtype) for _ in range(2)]
+    words = rng.permutation(VOCABULARY)[:WORDS].astype(np.int32)
+    reach = rng.integers(1, WINDOW + 1, WORDS)
+    sentence = np.arange(WORDS) // 9 * 9
+    low = np.maximum(np.arange(WORDS) - reach, sentence).astype(np.int32)
+    high = np.minimum(np.arange(WORDS) + reach + 1, np.minimum(sentence + 9, WORDS)).astype(np.int32)
+    return (*tables, words, low, high, *kernel.alias_table(rng.random(VOCABULARY)))
+
+
+def _pair_list(words: Any, low: Any, high: Any) -> list[tuple[int, int]]:
+    """Centre and context of every pair."""
+    return [(int(words[i]), int(words[j])) for i in range(len(words)) for j in range(low[i], high[i]) if j != i]
+
+
 @dataclass(frozen=True)
 class _World:
     """A planned stream over random tables, and what is to be learnt of it."""
@@ -47,17 +65,11 @@ class _World:
 
     @classmethod
     def made(cls, family: Any) -> "_World":
-        rng = np.random.default_rng(11)
-        words = rng.permutation(VOCABULARY)[:WORDS].astype(np.int32)
-        reach = rng.integers(1, WINDOW + 1, WORDS)
-        sentence = np.arange(WORDS) // 9 * 9  # a border after nine words
-        low = np.maximum(np.arange(WORDS) - reach, sentence).astype(np.int32)
-        high = np.minimum(np.arange(WORDS) + reach + 1, np.minimum(sentence + 9, WORDS)).astype(np.int32)
+        _, _, words, low, high, accept, other = _world(np.float64)
         config = replace(family, width=WIDTH, window=WINDOW, negatives=NEGATIVES, shared=SHARED)
         if family.loss == "hierarchical-softmax":
-            counts = rng.integers(1, 900, VOCABULARY)
+            counts = np.random.default_rng(1).integers(1, 900, VOCABULARY)
             return cls(HierarchicalSoftmax(config=config, tree=tree.huffman(counts, counts > 0)), words, low, high)
-        accept, other = kernel.alias_table(rng.random(VOCABULARY))
         return cls(NegativeSampling(config=config, rows=VOCABULARY, accept=accept, other=other), words, low, high)
 
     def alone(self, contexts: int) -> "_World":
@@ -70,16 +82,14 @@ class _World:
     def examples(self) -> list[tuple[list[int], int]]:
         """The words whose mean tells a word, and that word."""
         config = self.objective.config
-        found = []
-        for i, centre in enumerate(self.words.tolist()):
-            around = [int(self.words[j]) for j in range(self.low[i], self.high[i]) if j != i]
-            if config.architecture == "cbow":
-                found += [(around, centre)] if around else []
-            elif config.loss == "hierarchical-softmax":
-                found += [([word], centre) for word in around]
-            else:
-                found += [([centre], word) for word in around]
-        return found
+        if config.architecture == "cbow":
+            places = range(len(self.words))
+            around = [[int(self.words[j]) for j in range(self.low[i], self.high[i]) if j != i] for i in places]
+            return [(around[i], int(self.words[i])) for i in places if around[i]]
+        pairs = _pair_list(self.words, self.low, self.high)
+        if config.loss == "hierarchical-softmax":
+            return [([context], centre) for centre, context in pairs]
+        return [([centre], context) for centre, context in pairs]
 
     def drawn(self, seed: int, examples: int) -> tuple[list[list[int]], float]:
         """Each example's negatives, and their weight."""
@@ -169,6 +179,26 @@ def poison(stepper: Any) -> Callable[[], None]:
         stepper.inward[word] = kept
 
     return cure
+
+
+def measure(stepper: Any) -> None:
+    """The held-out loss against a plain loop over its examples (float64: 1e-9)."""
+    found = stepper.objective.examples(stepper._held_out_plan())
+    inward, outward = stepper.inward.astype(np.float64), stepper.outward.astype(np.float64)
+    made = getattr(stepper.objective, "tree", None)
+    examples, negatives = (found, None) if made else found
+    total = 0.0
+    for e, told in enumerate(examples.told):
+        rows = inward[examples.inputs[examples.first[e] : examples.first[e + 1]]]
+        hidden = np.array([math.fsum(column) / len(rows) for column in rows.T])
+        if made:
+            decisions = slice(made.first[told], made.first[told + 1])
+            for node, code in zip(made.nodes[decisions], made.codes[decisions], strict=True):
+                total += math.log1p(math.exp((2 * code - 1) * float(hidden @ outward[node])))
+            continue
+        total += math.log1p(math.exp(-float(hidden @ outward[told])))
+        total += sum(math.log1p(math.exp(float(hidden @ outward[k]))) for k in negatives[e] if k >= 0)
+    assert abs(stepper.evaluate()["loss"] - total / len(examples.told)) <= 1e-9
 
 
 def floor(row: Any, stepper: Any) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from foretext.errors import ArtefactError, DataError, DivergedError, UsageError
 from foretext.models.word2vec.config import Word2VecConfig
-from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, edges, pair_loss, stepper, trained_words
+from foretext.models.word2vec.train import INWARD, OUTWARD, edges, pair_loss, stepper, trained_words
 from foretext.types import State
 from models.word2vec.mini import finish, store, two_topics
 
@@ -171,8 +171,7 @@ def test_held_out_loss_is_that_of_its_pairs() -> None:
     run = stepper(CONFIG, two_topics())
     run.step()
     loss = run.evaluate()["loss"]
-    found, negatives = run._examples
-    pairs = Pairs(centre=found.inputs, context=found.told, negative=negatives)
+    pairs = run._held_out_pairs()
     assert run.evaluate()["loss"] == loss
     inward, outward = run.inward.astype(float), run.outward.astype(float)
     total = 0.0

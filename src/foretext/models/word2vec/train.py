@@ -135,6 +135,7 @@ class SkipGram:
             still[ids[trained]] = True
         self.still = still if getattr(config, "frozen", "nothing") == "given" else NOTHING
         self._examples: Any = None
+        self._pairs: Pairs | None = None
 
     @property
     def _accept(self) -> kernel.Table:
@@ -283,6 +284,11 @@ class SkipGram:
     def _held_out_negatives(self, told: Ints) -> Ints:
         """The negatives [P,K] of pairs that tell the words `told` [P], as in training; −1: the word itself was drawn."""
         return drawn_negatives(self._accept, self._other, told, self.config.negatives)
+
+    def _held_out_pairs(self) -> Pairs:
+        """The pairs of skip-gram with negative sampling, for a family that makes a centre's vector itself."""
+        found, negative = self.objective.examples(self._held_out_plan())
+        return Pairs(centre=found.inputs, context=found.told, negative=negative)
 
 
 def pair_loss(inward: Floats, outward: Floats, pairs: Pairs, chunk: int = 4096) -> float:
