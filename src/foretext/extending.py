@@ -260,13 +260,11 @@ def _by_character(old: ChunkTokenizer) -> bool:
 def _tokenizer(old: ChunkTokenizer, words: Sequence[str], counted: Mapping[str, int]) -> ChunkTokenizer:
     """The old entries, then `words`."""
     pieces, config, unknown = [*old.pieces, *words], old.config, _unknown(old)
-    spelling: Spelling
     if isinstance(old.spelling, Whole):
         counts = [*old.spelling.counts, *(counted.get(word, 0) for word in words)]
-        spelling = Whole(pieces, counts, len(config.special), unknown)
-        return ChunkTokenizer(config, spelling)
+        return ChunkTokenizer(config, old.spelling.same(pieces, counts, len(config.special)))
     sized: TokenizerConfig = replace(config, size=len(pieces))
-    spelling = WordPiece(pieces, frozenset(old.special.values()), unknown, whole_unknown=config.unseen == "word")
+    spelling: Spelling = WordPiece(pieces, frozenset(old.special.values()), unknown, whole_unknown=config.unseen == "word")
     return ChunkTokenizer(sized, spelling)
 
 

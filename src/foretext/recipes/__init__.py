@@ -27,6 +27,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "word2vec-cbow-hs": word2vec.word2vec_cbow_hs,
     "word2vec-300": word2vec.word2vec_300,
     "word2vec-text8": word2vec.word2vec_text8,
+    "word2vec-phrases": word2vec.word2vec_phrases,
 }
 
 

@@ -82,3 +82,18 @@ def word2vec_text8() -> Recipe:
     return _changed(
         "word2vec-text8", cites, architecture="cbow", rate=0.05, width=200, window=8, negatives=25, sample=1e-4, epochs=15.0,
     )  # fmt: skip
+
+
+def word2vec_phrases() -> Recipe:
+    """The large model of word2vec.c's demo (demo-train-big-model-v1.sh): phrases in two passes, CBOW 500 wide."""
+    script = "word2vec.c, demo-train-big-model-v1.sh: -cbow 1 -size 500 -window 10 -negative 10 -hs 0 -sample 1e-5 -iter 3 -min-count 10"
+    named = ("width", "window", "negatives", "sample", "epochs", "min_count")
+    phrases = {
+        "tokenizer.phrases": "demo-train-big-model-v1.sh: word2phrase -threshold 200, then -threshold 100 (2013b, section 4, eq. 6)",
+        "tokenizer.phrase_discount": "word2phrase.c: min_count = 5, which is eq. 6's δ there",
+    }
+    made = _changed(
+        "word2vec-phrases", {**BY_CBOW, **{f"family.{field}": script for field in named}, **phrases}, architecture="cbow",
+        rate=0.05, width=500, window=10, negatives=10, sample=1e-5, epochs=3.0, min_count=10,
+    )  # fmt: skip
+    return replace(made, tokenizer=replace(made.tokenizer, phrases=(200.0, 100.0)))
