@@ -35,6 +35,7 @@ SECTIONS: Sequence[tuple[str, str]] = (
     ("mlm", "Masked-LM pretraining beside the Hugging Face Trainer"),
     ("race", "Wall time to the Trainer's held-out loss"),
     ("store", "Corpus to token store"),
+    ("static", "Word vectors beside gensim and fastText"),
     ("finetune", "Fine-tuning a classifier"),
     ("processes", "Two processes"),
     ("startup", "Start-up"),
@@ -63,7 +64,7 @@ def render(cells: Sequence[Cell]) -> str:
 
 
 def _section(cell: Cell) -> str:
-    known: Mapping[str, Callable[[Cell], Iterable[str]]] = {"mlm": _mlm, "race": _race, "startup": _startup}
+    known: Mapping[str, Callable[[Cell], Iterable[str]]] = {"mlm": _mlm, "race": _race, "startup": _startup, "static": _static}
     body = [f"\n### {cell.name}\n\n", _where(cell), *known.get(cell.benchmark, _plain)(cell)]
     for check in cell.checks:
         verdict = "holds" if check.passed else "**fails**"
@@ -191,6 +192,32 @@ def _startup(cell: Cell) -> Iterable[str]:
     rounds = cell.rounds["foretext --help"]
     rows = [["foretext --help", spread([r.cpu for r in rounds], ".3f"), spread([r.wall for r in rounds], ".3f")]]
     yield table(["command", "CPU seconds", "wall seconds"], rows)
+
+
+def _static(cell: Cell) -> Iterable[str]:
+    """Rates, ratios and qualities of each side, and the share of the machine's own limit."""
+    ours, gates = cell.rounds["ours"], cell.config["gates"]
+    everything = [r for rounds in cell.rounds.values() for r in rounds]
+    measures = [name for name in ("WordSim", "SimLex", "analogies") if all(name in r.extra for r in everything)]
+    limit, needed = cell.facts.get("peak", 0.0), cell.facts.get("flops a word", 0)
+    rows = []
+    for side, rounds in cell.rounds.items():
+        rate = quartiles([r.rate for r in rounds])[1]
+        row = [side, spread([r.rate for r in rounds]), f"{quartiles([r.frugality for r in rounds])[1]:,.0f}"]
+        if len(cell.rounds) > 1:
+            found, frugal = ratios(ours, rounds), ratios(ours, rounds, cpu=True)
+            row += ["", ""] if side == "ours" else [spread(found, ".2f"), f"{quartiles(frugal)[1]:.2f}"]
+            row.append(verdict(quartiles(found)[1], gates[side]) if side in gates else "")
+        row += [f"{quartiles([r.extra[name] for r in rounds])[1]:.1f}" for name in measures]
+        row += [f"{100 * rate * needed / limit:.0f} %"] if needed and limit else []
+        rows.append(row)
+    compared = ["ours ÷ it", "by CPU", "gate"] if len(cell.rounds) > 1 else []
+    bound = ["of the bound"] if needed and limit else []
+    yield table(["side", f"{cell.config['unit']}/s", "a CPU-second", *compared, *measures, *bound], rows)
+    if bound:
+        yield f"- the bound: {needed:,} FLOP a raw word over {limit / 1e9:,.0f} GFLOP/s, the same threads' matrix product in the same run\n"
+    for line in cell.facts.get("notes", ()):
+        yield f"- {line}\n"
 
 
 def _plain(cell: Cell) -> Iterable[str]:

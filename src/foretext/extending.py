@@ -28,7 +28,7 @@ from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
 from foretext.text.tokenizers.counting import count_words
 from foretext.text.tokenizers.spelling import Spelling, Whole, WordPiece, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
-from foretext.types import Corpus
+from foretext.types import Corpus, Tokenizer
 
 _HAN = re.compile(f"[{HAN}]")
 MOST = 1000
@@ -134,6 +134,17 @@ def extend(
         left_out=(*left_out, *harmful) if words is not None else (),
         notes=_notes(old, counted, chosen),
     )
+
+
+def with_words(old: Tokenizer, corpus: Corpus, *, min_count: int) -> tuple[Tokenizer, int]:
+    """`old` with every word of the corpus after its own that it lacks and that is seen `min_count` times, the most
+    frequent first (numbers and signs too: a lexicon has them), and how many these are. Only a lexicon of words or
+    characters grows; any other tokenizer is answered as it is."""
+    if not isinstance(old, ChunkTokenizer) or not isinstance(old.spelling, Whole):
+        return old, 0
+    counted, taken = count_words(old.config, corpus), set(old.pieces)
+    words = [word for word, count in counted.items() if count >= max(1, min_count) and word not in taken]
+    return (_tokenizer(old, words, counted), len(words)) if words else (old, 0)
 
 
 def coverage(tokenizer: ChunkTokenizer, counted: Mapping[str, int]) -> Coverage:
@@ -249,13 +260,11 @@ def _by_character(old: ChunkTokenizer) -> bool:
 def _tokenizer(old: ChunkTokenizer, words: Sequence[str], counted: Mapping[str, int]) -> ChunkTokenizer:
     """The old entries, then `words`."""
     pieces, config, unknown = [*old.pieces, *words], old.config, _unknown(old)
-    spelling: Spelling
     if isinstance(old.spelling, Whole):
         counts = [*old.spelling.counts, *(counted.get(word, 0) for word in words)]
-        spelling = Whole(pieces, counts, len(config.special), unknown)
-        return ChunkTokenizer(config, spelling)
+        return ChunkTokenizer(config, old.spelling.same(pieces, counts, len(config.special)))
     sized: TokenizerConfig = replace(config, size=len(pieces))
-    spelling = WordPiece(pieces, frozenset(old.special.values()), unknown, whole_unknown=config.unseen == "word")
+    spelling: Spelling = WordPiece(pieces, frozenset(old.special.values()), unknown, whole_unknown=config.unseen == "word")
     return ChunkTokenizer(sized, spelling)
 
 

@@ -17,6 +17,7 @@ from foretext.budget import forecast, planned
 from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
 from foretext.config import differences, override
 from foretext.errors import ArtefactError, UsageError
+from foretext.extending import with_words
 from foretext.first_vectors import matched, settled
 from foretext.folder import (
     fingerprint,
@@ -194,12 +195,22 @@ def tokenizer_for(recipe: Recipe, corpus: Corpus, cache: Path, watch: Watch) -> 
         return tokenizer
 
 
+def _grown(recipe: Recipe, source: Pretrained, corpus: Corpus, watch: Watch) -> Tokenizer:
+    """The source's tokenizer; for a family that extends its lexicon, with the corpus's own words after the old ones."""
+    if not getattr(recipe.family, "extends", False):
+        return source.tokenizer
+    tokenizer, added = with_words(source.tokenizer, corpus, min_count=getattr(recipe.family, "min_count", 1))
+    if added:
+        watch.say(f"{added:,} words of the corpus are new and follow the {source.tokenizer.size:,} of {source.path or 'the source'}")
+    return tokenizer
+
+
 def prepare(
     recipe: Recipe, corpus: Corpus, source: Pretrained | None, setting: Setting, watch: Watch
 ) -> TokenStore:
     """The corpus as a token store (which knows its tokenizer), from the cache or made now."""
     cache = setting.cache or default_cache()
-    tokenizer = source.tokenizer if source else tokenizer_for(recipe, corpus, cache, watch)
+    tokenizer = _grown(recipe, source, corpus, watch) if source else tokenizer_for(recipe, corpus, cache, watch)
     watch.say("encoding the corpus")
     store = build_store(corpus, tokenizer, cache, held_out=recipe.held_out, workers=setting.workers, seed=recipe.seed)
     watch.say(f"{len(store.ids):,} tokens, {len(store.documents) - 1:,} documents, vocabulary {tokenizer.size:,}")

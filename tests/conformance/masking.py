@@ -203,7 +203,9 @@ def poisoned_rows(row: Row) -> None:
     """NaN in the rows of words that are left out of training: nothing reads them."""
     poisoned = row.stepper(2)
     only = np.setdiff1d(np.arange(len(poisoned.kept)), np.flatnonzero(poisoned.kept))
-    poisoned.inward[only] = poisoned.outward[only] = np.nan
+    poisoned.inward[only] = np.nan
+    if len(poisoned.outward) == len(poisoned.kept):  # a tree has rows for its nodes, not for words
+        poisoned.outward[only] = np.nan
     try:
         poisoned.step()
     except DivergedError as error:

@@ -24,7 +24,7 @@ def measuring(row: Row | TaskRow) -> None:
     torch.manual_seed(2)
     assert stepper.evaluate() == first and len(first), "evaluation depends on chance"
     if isinstance(row, Row) and row.own:
-        _pair_loss(stepper)
+        row.own.measure(stepper)
         return
     model = cast_to(stepper.model, torch.float64).eval()
     found = stepper.evaluate()
@@ -63,16 +63,6 @@ def _one_at_a_time(model: Any, batches: Any) -> tuple[dict[str, float], dict[str
                 nats[name] = nats.get(name, 0.0) + math.fsum(each.tolist())
                 counts[name] = counts.get(name, 0) + len(gold)
     return nats, counts, hits
-
-
-def _pair_loss(stepper: Any) -> None:
-    """word2vec: the held-out loss against a plain loop over pairs (float64: 1e-9)."""
-    pairs, total = stepper._pairs, 0.0
-    inward, outward = stepper.inward.astype(np.float64), stepper.outward.astype(np.float64)
-    for centre, context, negative in zip(pairs.centre, pairs.context, pairs.negative, strict=True):
-        total += math.log1p(math.exp(-float(inward[centre] @ outward[context])))
-        total += sum(math.log1p(math.exp(float(inward[centre] @ outward[k]))) for k in negative if k >= 0)
-    assert abs(stepper.evaluate()["loss"] - total / len(pairs.centre)) <= 1e-9
 
 
 # ── scores ──────────────────────────────────────────────────────────────────────────────────────────────────────────

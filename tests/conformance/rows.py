@@ -242,6 +242,12 @@ def _bert(name: str, **changes: Any) -> Recipe:
     return Recipe(name=name, family=BertConfig(**BERT, **family_changes), **values)
 
 
+def _word2vec(name: str, **family: Any) -> Row:
+    made = Word2VecConfig(**{"width": 12, "window": 3, "min_count": 1, "sample": 0.0, "block": 300, "shards": 3, **family})
+    words = TokenizerConfig(kind="words", special=("[UNK]",))
+    return Row(recipe=Recipe(name=name, family=made, tokenizer=words, held_out=0.15), own=skipgram)
+
+
 ROWS = (
     Row(
         recipe=_bert(
@@ -262,23 +268,15 @@ ROWS = (
             optimizer=OptimizerConfig(kind="muon", rate=2e-3),
         ),
     ),
-    Row(
-        recipe=Recipe(
-            name="word2vec blocks",
-            family=Word2VecConfig(width=12, window=3, min_count=1, sample=0.0, block=300, shards=3),
-            tokenizer=TokenizerConfig(kind="words", special=("[UNK]",)),
-            held_out=0.15,
-        ),
-        own=skipgram,
-    ),
-    Row(
-        recipe=Recipe(
-            name="word2vec pairs",
-            family=Word2VecConfig(width=12, window=3, min_count=1, sample=1e-2, block=300, shards=3, method="pairs"),
-            tokenizer=TokenizerConfig(kind="words", special=("[UNK]",)),
-            held_out=0.15,
-        ),
-        own=skipgram,
+    _word2vec("word2vec blocks"),
+    _word2vec("word2vec pairs", sample=1e-2, method="pairs"),
+    *(
+        _word2vec(f"word2vec {architecture} {short} {method}", architecture=architecture, loss=loss, method=method)
+        for architecture, loss, short in (
+            ("cbow", "negative-sampling", "negatives"), ("skip-gram", "hierarchical-softmax", "tree"),
+            ("cbow", "hierarchical-softmax", "tree"),
+        )
+        for method in ("blocks", "pairs")
     ),
 )
 """Every family of the catalog, in the configurations that run through other code."""

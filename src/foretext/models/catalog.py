@@ -40,7 +40,7 @@ FAMILIES: Mapping[str, Family] = {
         encoder="foretext.models.static:build",
         stepper="foretext.models.word2vec.train:stepper",
         can=frozenset({"encode", "neighbors", "finetune"}),
-        about="static word vectors, skip-gram with negative sampling (Mikolov et al. 2013)",
+        about="static word vectors, skip-gram or CBOW, negative sampling or a Huffman tree (Mikolov et al. 2013)",
     ),
 }
 

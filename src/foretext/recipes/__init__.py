@@ -22,6 +22,12 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-budget": bert.bert_budget,
     "bert-continue": bert.bert_continue,
     "word2vec": word2vec.word2vec,
+    "word2vec-cbow": word2vec.word2vec_cbow,
+    "word2vec-hs": word2vec.word2vec_hs,
+    "word2vec-cbow-hs": word2vec.word2vec_cbow_hs,
+    "word2vec-300": word2vec.word2vec_300,
+    "word2vec-text8": word2vec.word2vec_text8,
+    "word2vec-phrases": word2vec.word2vec_phrases,
 }
 
 

@@ -1,5 +1,9 @@
 """Recipes of static word vectors."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.recipe import Recipe
 from foretext.text.tokenizers.config import TokenizerConfig
@@ -22,6 +26,15 @@ CITES = {
 }
 
 
+BY_CBOW = {
+    "family.architecture": "2013a, section 3.1: CBOW, the mean of the words around (word2vec.c: -cbow 1, its default)",
+    "family.rate": "word2vec.c: alpha = 0.05 for CBOW",
+}
+BY_TREE = {
+    "family.loss": "2013a, section 4, and 2013b, section 2.1: hierarchical softmax over a Huffman tree (word2vec.c: -hs 1)",
+}
+
+
 def word2vec() -> Recipe:
     """Skip-gram with negative sampling, 100 wide: the defaults of word2vec.c (Mikolov et al. 2013)."""
     return Recipe(
@@ -30,3 +43,57 @@ def word2vec() -> Recipe:
         tokenizer=TokenizerConfig(kind="words", strip_accents=False, chinese="words", special=("[UNK]",)),
         cites=CITES,
     )
+
+
+def _changed(name: str, cites: Mapping[str, str], **family: Any) -> Recipe:
+    parent = word2vec()
+    return replace(parent, name=name, family=replace(Word2VecConfig(), **family), cites={**CITES, **cites})
+
+
+def word2vec_cbow() -> Recipe:
+    """CBOW with negative sampling, as word2vec.c trains it when nothing else is asked of it."""
+    return _changed("word2vec-cbow", BY_CBOW, architecture="cbow", rate=0.05)
+
+
+def word2vec_hs() -> Recipe:
+    """Skip-gram with hierarchical softmax."""
+    return _changed("word2vec-hs", BY_TREE, loss="hierarchical-softmax")
+
+
+def word2vec_cbow_hs() -> Recipe:
+    """CBOW with hierarchical softmax, the models that the first paper compares."""
+    return _changed("word2vec-cbow-hs", {**BY_CBOW, **BY_TREE}, architecture="cbow", loss="hierarchical-softmax", rate=0.05)
+
+
+def word2vec_300() -> Recipe:
+    """Skip-gram with negative sampling, 300 wide: the size of the second paper's comparison."""
+    cites = {
+        "family.width": "2013b, section 3: 300 dimensions",
+        "family.sample": "2013b, section 2.3 and Table 1: sub-sampling with t = 1e-5; on a billion words, kept here at the code's 1e-3",
+    }
+    return _changed("word2vec-300", cites, width=300)
+
+
+def word2vec_text8() -> Recipe:
+    """The demo of word2vec.c on 17M words (demo-word.sh): CBOW 200 wide, window 8, 25 negatives, 15 passes."""
+    script = "word2vec.c, demo-word.sh: -cbow 1 -size 200 -window 8 -negative 25 -hs 0 -sample 1e-4 -iter 15"
+    named = ("width", "window", "negatives", "sample", "epochs")
+    cites = {**BY_CBOW, **{f"family.{field}": script for field in named}}
+    return _changed(
+        "word2vec-text8", cites, architecture="cbow", rate=0.05, width=200, window=8, negatives=25, sample=1e-4, epochs=15.0,
+    )  # fmt: skip
+
+
+def word2vec_phrases() -> Recipe:
+    """The large model of word2vec.c's demo (demo-train-big-model-v1.sh): phrases in two passes, CBOW 500 wide."""
+    script = "word2vec.c, demo-train-big-model-v1.sh: -cbow 1 -size 500 -window 10 -negative 10 -hs 0 -sample 1e-5 -iter 3 -min-count 10"
+    named = ("width", "window", "negatives", "sample", "epochs", "min_count")
+    phrases = {
+        "tokenizer.phrases": "demo-train-big-model-v1.sh: word2phrase -threshold 200, then -threshold 100 (2013b, section 4, eq. 6)",
+        "tokenizer.phrase_discount": "word2phrase.c: min_count = 5, which is eq. 6's δ there",
+    }
+    made = _changed(
+        "word2vec-phrases", {**BY_CBOW, **{f"family.{field}": script for field in named}, **phrases}, architecture="cbow",
+        rate=0.05, width=500, window=10, negatives=10, sample=1e-5, epochs=3.0, min_count=10,
+    )  # fmt: skip
+    return replace(made, tokenizer=replace(made.tokenizer, phrases=(200.0, 100.0)))

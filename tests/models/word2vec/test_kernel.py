@@ -149,7 +149,7 @@ def test_pairs_equal_the_reference() -> None:
     rates = 0.1 + (0.05 - 0.1) * np.arange(60) / 60
     expected = reference_pairs(inward, outward, words, low, high, rates, accept, other, 4, 99)
     loss, pairs, finite = kernel.train_pairs(
-        inward, outward, words, low, high, 60, 0.1, 0.05, accept, other, 4, np.array([99], np.uint64)
+        inward, outward, words, low, high, 60, 0.1, 0.05, accept, other, 4, np.array([99], np.uint64), blocks.NOTHING
     )
     np.testing.assert_allclose(inward, expected[0], rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(outward, expected[1], rtol=2e-4, atol=2e-5)
@@ -167,7 +167,7 @@ def test_a_block_is_one_gradient_step(n: int, width: int, window: int, shared: i
     new = [inward.copy(), outward.copy()]
     loss, pairs, finite = blocks.train_blocks(
         *new, words, low, high, n, rate, rate, accept, other, 3, shared, window, np.array([5], np.uint64),
-        blocks.scratch(width, window, shared),
+        blocks.scratch(width, window, shared), blocks.NOTHING,
     )
     expected_loss, expected_pairs = block_loss(*tables, words, low, high, drawn, ratio)
     assert (pairs, finite) == (expected_pairs, True)
@@ -192,7 +192,8 @@ def test_loss_stays_exact_where_scores_are_clamped() -> None:
     drawn = [pick(accept, other, drawn_state) for _ in range(16)]
     expected, _ = block_loss(inward.astype(float), outward.astype(float), words, low, high, drawn, 5 / 16)
     loss, _, _ = blocks.train_blocks(
-        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, 3, np.array([5], np.uint64), blocks.scratch(8, 3, 16)
+        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, 3, np.array([5], np.uint64),
+        blocks.scratch(8, 3, 16), blocks.NOTHING,
     )
     assert expected > 100
     assert math.isclose(loss, expected, rel_tol=2e-3)
@@ -212,7 +213,7 @@ def test_a_non_finite_score_stops_before_the_tables(value: float, where: int) ->
         common = (*tables, words, low, high, 60, 0.1, 0.1, accept, other, 3)
         state = np.array([1], np.uint64)
         train = kernel.train_pairs if method == "pairs" else blocks.train_blocks
-        more = (state,) if method == "pairs" else (16, 3, state, blocks.scratch(10, 3, 16))
+        more = (state, blocks.NOTHING) if method == "pairs" else (16, 3, state, blocks.scratch(10, 3, 16), blocks.NOTHING)
         result = train(*common, *more)
         assert not result[2]
         assert [np.isfinite(table).sum() for table in tables] == before

@@ -1,7 +1,5 @@
 """The Stepper: determinism, resume, held-out loss, errors, and that it learns what words go together."""
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,41 +11,9 @@ from foretext.errors import ArtefactError, DataError, DivergedError, UsageError
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.models.word2vec.train import INWARD, OUTWARD, edges, pair_loss, stepper, trained_words
 from foretext.types import State
-
-
-@dataclass
-class MiniStore:
-    """A token store held in memory; id 0 is [UNK]."""
-
-    ids: np.ndarray
-    sentences: np.ndarray
-    held_out: np.ndarray
-    counts: np.ndarray
-    key: str = "mini"
-    tokenizer: Any = field(default_factory=lambda: SimpleNamespace(special={"[UNK]": 0}))
-
-
-def store(lengths: list[int], ids: np.ndarray, held_out: list[bool] | None = None, dtype: Any = np.uint8) -> MiniStore:
-    sentences = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    held = np.zeros(len(lengths), bool) if held_out is None else np.array(held_out)
-    counts = np.bincount(ids[np.repeat(~held, lengths)], minlength=int(ids.max(initial=0)) + 1)
-    return MiniStore(ids.astype(dtype), sentences, held, counts)
-
-
-def two_topics(sentences: int = 600, seed: int = 0) -> MiniStore:
-    """Sentences of words 1–8 or of words 9–16, never mixed; every ninth is held out."""
-    rng = np.random.default_rng(seed)
-    ids = np.concatenate([rng.integers(1, 9, 12) + 8 * (s % 2) for s in range(sentences)])
-    return store([12] * sentences, ids, [s % 9 == 0 for s in range(sentences)])
-
+from models.word2vec.mini import finish, store, two_topics
 
 CONFIG = Word2VecConfig(width=12, min_count=1, sample=0.0, block=1500, epochs=4, rate=0.05)
-
-
-def finish(run: Any) -> Any:
-    while run.done < run.total:
-        run.step()
-    return run
 
 
 @pytest.mark.parametrize("method", ["blocks", "pairs"])
@@ -205,7 +171,7 @@ def test_held_out_loss_is_that_of_its_pairs() -> None:
     run = stepper(CONFIG, two_topics())
     run.step()
     loss = run.evaluate()["loss"]
-    pairs = run._pairs
+    pairs = run._held_out_pairs()
     assert run.evaluate()["loss"] == loss
     inward, outward = run.inward.astype(float), run.outward.astype(float)
     total = 0.0

@@ -13,55 +13,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.models.word2vec.kernel import Doubles, Table, Words, inline, jit, negative
+from foretext.models.word2vec import tiles
+from foretext.models.word2vec.kernel import Doubles, Table, Words, jit, negative
+from foretext.types import Bits
 
 CENTRES = 16
 """B: centres a block. More share more loads, and see vectors that are up to so many updates old."""
 _REPEATS = 2
 """A block ends before a word is its centre more often, and is shorter where one word was drawn as negative more often:
 the updates of too many copies of one row, summed, overshoot each other without end on text like a column of zeros."""
+NOTHING = np.zeros(0, np.bool_)
+"""No row stands still."""
 _FIRST = np.int64(0)
 """A plain 0: a literal one would have every function that takes it compiled twice."""
-_LANE = 16
-"""Local rows are padded with zeros to a multiple of this many floats, so that vector loops have no remainder."""
-_LIMIT = np.float32(10.0)
-"""Scores are clamped to ±10, where σ is within 5e-5 of 0 or 1 (word2vec.c: ±6); the loss stays exact, see `_excess`."""
-_HALF = np.float32(0.5)
+_LIMIT = np.float32(tiles.LIMIT)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
-# tanh t = t·N(t²)/M(t²): Lambert's continued fraction cut after its ninth quotient; |error of σ| < 3e-7 on ±10.
-_N1, _N2, _N3, _N4 = (np.float32(c / 34459425.0) for c in (4729725.0, 135135.0, 990.0, 1.0))
-_M1, _M2, _M3, _M4 = (np.float32(c / 34459425.0) for c in (16216200.0, 945945.0, 13860.0, 45.0))
-
-
-@inline
-def _sigmoid(score: Any) -> Any:
-    """σ of a clamped score, by a rational tanh that compiles to vector instructions."""
-    t = _HALF * score
-    u = t * t
-    above = _ONE + u * (_N1 + u * (_N2 + u * (_N3 + u * _N4)))
-    below = _ONE + u * (_M1 + u * (_M2 + u * (_M3 + u * _M4)))
-    return _HALF + _HALF * t * (above / below)
 
 
 @jit
-def _squash(scores: Table, rows: int, sign: Any, hidden: Doubles) -> bool:
-    """Replace scores s [rows,C] by σ(s). `hidden` [rows]: what clamping takes away from Σ −log σ(−sign·s). Answers
-    whether all scores were finite."""
+def squash(scores: Table, top: int, bottom: int, columns: int, sign: Any, hidden: Doubles) -> bool:
+    """Replace the first `columns` scores s (a multiple of 8) of the rows top…bottom − 1 by σ(s), s clamped to ±10 (σ is
+    within 5e-5 of 0 or 1 there; word2vec.c: ±6). `hidden` [bottom − top]: what clamping takes away from
+    Σ −log σ(−sign·s), so that the loss stays exact. Answers whether all scores were finite."""
     whole = _ZERO
-    for r in range(rows):
+    for r in range(top, bottom):
         lost = _ZERO
-        for c in range(scores.shape[1]):
-            s = scores[r, c]
-            lost += max(_ZERO, sign * s - _LIMIT)
-            whole += s * _ZERO
-            scores[r, c] = _sigmoid(min(max(s, -_LIMIT), _LIMIT))
-        hidden[r] = lost
+        for c in range(0, columns, 8):
+            lost += tiles.squash(scores, r, c, sign)
+        hidden[r - top] = lost
+        whole += lost * _ZERO
     return bool(whole == _ZERO)
 
 
 @jit
-def _gather(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
+def gather(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
     """rows[row + i] = table[words[start + i]] for i < count."""
     for i in range(count):
         word = words[start + i]
@@ -70,7 +56,7 @@ def _gather(table: Table, words: Words, start: int, count: int, rows: Table, row
 
 
 @jit
-def _scatter(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
+def scatter(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
     """table[words[start + i]] += rows[row + i]; repeated words add up."""
     for i in range(count):
         word = words[start + i]
@@ -79,7 +65,27 @@ def _scatter(table: Table, words: Words, start: int, count: int, rows: Table, ro
 
 
 @jit
-def _dot(x: Table, i: int, y: Table, k: int) -> Any:
+def scatter_but(table: Table, words: Words, start: int, count: int, rows: Table, row: int, still: Bits) -> None:
+    """`scatter`, but words that stand still [V] are passed over; [0]: none does."""
+    if still.shape[0] == 0:
+        scatter(table, words, start, count, rows, row)
+        return
+    for i in range(count):
+        if not still[words[start + i]]:
+            scatter(table, words, start + i, 1, rows, row + i)
+
+
+@jit
+def reach(low: Words, high: Words, p: int, m: int) -> Any:
+    """The places [begin, end) that the windows of the centres p … p + m − 1 cover together."""
+    begin, end = np.int64(low[p]), np.int64(high[p])
+    for i in range(1, m):
+        begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
+    return begin, end
+
+
+@jit
+def dot(x: Table, i: int, y: Table, k: int) -> Any:
     """x[i] · y[k]."""
     score = _ZERO
     for d in range(x.shape[1]):
@@ -88,85 +94,28 @@ def _dot(x: Table, i: int, y: Table, k: int) -> Any:
 
 
 @jit
-def _dots(x: Table, i: int, y: Table, k: int, out: Table, column: int) -> None:
-    """out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4: sixteen running sums stay in registers."""
-    s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = _ZERO
-    s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = _ZERO
-    for d in range(x.shape[1]):
-        x0, x1, x2, x3 = x[i, d], x[i + 1, d], x[i + 2, d], x[i + 3, d]
-        y0, y1, y2, y3 = y[k, d], y[k + 1, d], y[k + 2, d], y[k + 3, d]
-        s00 += x0 * y0
-        s01 += x0 * y1
-        s02 += x0 * y2
-        s03 += x0 * y3
-        s10 += x1 * y0
-        s11 += x1 * y1
-        s12 += x1 * y2
-        s13 += x1 * y3
-        s20 += x2 * y0
-        s21 += x2 * y1
-        s22 += x2 * y2
-        s23 += x2 * y3
-        s30 += x3 * y0
-        s31 += x3 * y1
-        s32 += x3 * y2
-        s33 += x3 * y3
-    out[i, column], out[i, column + 1], out[i, column + 2], out[i, column + 3] = s00, s01, s02, s03
-    out[i + 1, column], out[i + 1, column + 1], out[i + 1, column + 2], out[i + 1, column + 3] = s10, s11, s12, s13
-    out[i + 2, column], out[i + 2, column + 1], out[i + 2, column + 2], out[i + 2, column + 3] = s20, s21, s22, s23
-    out[i + 3, column], out[i + 3, column + 1], out[i + 3, column + 2], out[i + 3, column + 3] = s30, s31, s32, s33
-
-
-@jit
-def _dots1(x: Table, i: int, y: Table, k: int, out: Table, column: int) -> None:
-    """out[i, column+b] = x[i] · y[k+b] for b < 4."""
-    s0 = s1 = s2 = s3 = _ZERO
-    for d in range(x.shape[1]):
-        x0 = x[i, d]
-        s0 += x0 * y[k, d]
-        s1 += x0 * y[k + 1, d]
-        s2 += x0 * y[k + 2, d]
-        s3 += x0 * y[k + 3, d]
-    out[i, column], out[i, column + 1], out[i, column + 2], out[i, column + 3] = s0, s1, s2, s3
-
-
-@jit
-def _add8(out: Table, row: int, y: Table, k: int, a: Table, i: int, c: int) -> None:
-    """out[row] += Σ_b a[i, c+b]·y[k+b], b < 8."""
-    a0, a1, a2, a3 = a[i, c], a[i, c + 1], a[i, c + 2], a[i, c + 3]
-    a4, a5, a6, a7 = a[i, c + 4], a[i, c + 5], a[i, c + 6], a[i, c + 7]
-    for d in range(out.shape[1]):
-        out[row, d] += (
-            a0 * y[k, d] + a1 * y[k + 1, d] + a2 * y[k + 2, d] + a3 * y[k + 3, d]
-            + a4 * y[k + 4, d] + a5 * y[k + 5, d] + a6 * y[k + 6, d] + a7 * y[k + 7, d]
-        )
-
-
-@jit
-def _add4(out: Table, row: int, y: Table, k: int, a: Table, i: int, c: int) -> None:
-    """out[row] += Σ_b a[i, c+b]·y[k+b], b < 4."""
-    a0, a1, a2, a3 = a[i, c], a[i, c + 1], a[i, c + 2], a[i, c + 3]
-    if a0 == _ZERO and a1 == _ZERO and a2 == _ZERO and a3 == _ZERO:
-        return
-    for d in range(out.shape[1]):
-        out[row, d] += a0 * y[k, d] + a1 * y[k + 1, d] + a2 * y[k + 2, d] + a3 * y[k + 3, d]
+def prefetch_rows(table: Table, words: Words, start: int, count: int) -> None:
+    """Ask for the rows of words[start : start + count], which are needed soon, without waiting for them."""
+    for i in range(count):
+        tiles.prefetch(table, np.int64(words[start + i]))
 
 
 def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
-    """Working memory of one thread: centres x, negatives y and contexts z, each with its changes; scores of negatives
-    and of contexts, each with its transpose; weights; drawn negatives; what clamping hid."""
-    lanes = -(-width // _LANE) * _LANE
-    reach, band = CENTRES + 2 * window + 4, 2 * window + 4
+    """Working memory of one thread: centres x with their changes, negatives y, contexts z; steps of negatives and of
+    contexts, each with its transpose; the negatives of this block and of the next; what clamping hid; for each context
+    the first centre that has it and the one after the last."""
+    lanes = tiles.padded(width)
+    around, band = CENTRES + 2 * window + 4, tiles.padded(2 * window + 4)
     shapes = [
-        (2, CENTRES, lanes), (2, shared, lanes), (2, reach, lanes), (CENTRES, shared), (shared, CENTRES),
-        (CENTRES, band), (reach, CENTRES), (CENTRES, shared),
+        (2, CENTRES, lanes), (shared, lanes), (around, lanes), (CENTRES, shared), (shared, CENTRES), (CENTRES, band),
+        (around, CENTRES),
     ]  # fmt: skip
-    arrays = [np.zeros(shape, np.float32) for shape in shapes]
-    return *arrays, np.zeros(shared, np.int32), np.zeros(CENTRES, np.float64)
+    arrays = [tiles.rows(*shape) for shape in shapes]
+    return *arrays, np.zeros((2, shared), np.int32), np.zeros(CENTRES, np.float64), np.zeros((2, around), np.int32)
 
 
 @jit
-def _centres(words: Words, p: int, n: int, drawn: Words) -> int:
+def block_size(words: Words, p: int, n: int, drawn: Words) -> int:
     """How many words from p on make the next block."""
     most = 1
     for k in range(drawn.shape[0]):
@@ -185,137 +134,174 @@ def _centres(words: Words, p: int, n: int, drawn: Words) -> int:
 
 
 @jit
-def _positives(x: Table, z: Table, band: Table, across: Table, low: Words, high: Words, p: int, m: int, window: int,
-               rate: Any, hidden: Doubles) -> Any:
+def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: Words, high: Words, p: int, m: int,
+               window: int, rate: Any, hidden: Doubles) -> Any:
     """Scores and steps of the block's pairs. `band` [B,·]: column c of centre i is the word at p + i − window + c, so
-    row i + c of `z`; it ends as rate·(1 − σ), 0 where there is no pair; `across` is the same by (row of z, i).
+    row i + c of `z`; it ends as rate·(1 − σ), 0 where there is no pair; `across` is the same by (row of z, i), and
+    `sides` [2,·] holds for each row of z the first centre that pairs with it and the one after the last.
     Answers (summed loss, pairs, finite)."""
-    band[:] = _ZERO
-    across[:] = _ZERO
+    for r in range(across.shape[0]):
+        sides[0, r], sides[1, r] = m, 0
     for i in range(m):
         first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
         for c in range(first, stop, 4):
-            _dots1(x, i, z, i + c, band, c)
-        band[i, window] = _ZERO
+            tiles.dots1(x, i, z, i + c, band, c)
+        for c in range(first):
+            band[i, c] = _ZERO
         for c in range(stop, band.shape[1]):
             band[i, c] = _ZERO
-    finite = _squash(band, m, -_ONE, hidden)
-    loss, pairs = 0.0, 0
+        band[i, window] = _ZERO
+    finite = squash(band, _FIRST, m, band.shape[1], -_ONE, hidden)
+    loss, pairs, product = 0.0, 0, 1.0
+    across[:] = _ZERO
     for i in range(m):
         loss += hidden[i]
-        product = 1.0
-        for j in range(low[p + i], high[p + i]):
-            c = j - (p + i - window)
-            if c != window:
-                product *= band[i, c]
-                pairs += 1
-                if product < 1e-200:
-                    loss -= math.log(product)
-                    product = 1.0
-        loss -= math.log(product)
-        for c in range(band.shape[1]):
-            valid = low[p + i] <= p + i - window + c < high[p + i] and c != window
-            band[i, c] = rate * (_ONE - band[i, c]) if valid else _ZERO
-            across[i + c, i] = band[i, c]
-    return loss, pairs, finite
+        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
+        for c in range(first, stop):
+            if c == window:
+                band[i, c] = _ZERO
+                continue
+            product *= band[i, c]
+            band[i, c] = across[i + c, i] = rate * (_ONE - band[i, c])
+            sides[0, i + c] = min(sides[0, i + c], i)
+            sides[1, i + c] = i + 1
+        pairs += stop - first - 1
+        if product < 1e-200:
+            loss -= math.log(product)
+            product = 1.0
+    return loss - math.log(product), pairs, finite
 
 
 @jit
-def _clashes(x: Table, y: Table, weights: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words,
-             p: int, m: int, ratio: Any, hidden: Doubles) -> float:
-    """Take out of `weights` [B,K] every pair whose context word was drawn as the negative; answers the loss to take
-    out. Called when `dense` holds σ and `hidden` what clamping took away."""
+def _clashes(x: Table, y: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words, p: int, m: int,
+             begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles, odds: Table) -> float:
+    """Take out of the steps `dense` [B,K] every pair whose context word was drawn as the negative; answers the loss to
+    take out. `odds` [B,K]: σ; `hidden`: what clamping took away; [begin, end): the contexts' places."""
     loss = 0.0
-    for j in range(low[p], high[p + m - 1]):
+    for j in range(begin, end):
+        copies = 0
+        for k in range(drawn.shape[0]):
+            copies += drawn[k] == words[j]
+        if copies == 0:
+            continue
         for k in range(drawn.shape[0]):
             if drawn[k] == words[j]:
                 for i in range(m):
                     if low[p + i] <= j < high[p + i] and j != p + i:
-                        weights[i, k] = max(_ZERO, weights[i, k] - ratio)
-                        loss -= ratio * math.log(_ONE - dense[i, k])
+                        dense[i, k] = min(_ZERO, dense[i, k] + rate * ratio * odds[k, i])
+                        loss -= ratio * math.log(_ONE - odds[k, i])
                         if hidden[i] > 0.0:
-                            loss += ratio * max(_ZERO, _dot(x, i, y, k) - _LIMIT)
+                            loss += ratio * max(_ZERO, dot(x, i, y, k) - _LIMIT)
     return loss
 
 
 @jit
-def _negatives(x: Table, y: Table, dense: Table, across: Table, weights: Table, drawn: Words, words: Words, low: Words,
-               high: Words, p: int, m: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
+def _negatives(x: Table, y: Table, dense: Table, across: Table, drawn: Words, words: Words, low: Words, high: Words,
+               p: int, m: int, begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
     """Scores and steps of the shared negatives: `dense` [B,K] ends as −rate·weight·σ, `across` is its transpose.
     Answers (summed loss, finite)."""
     for i in range(0, CENTRES, 4):
         for k in range(0, dense.shape[1], 4):
-            _dots(x, i, y, k, dense, k)
-    finite = _squash(dense, dense.shape[0], _ONE, hidden)
+            tiles.dots(x, i, y, k, dense, k)
+    finite = squash(dense, _FIRST, CENTRES, dense.shape[1], _ONE, hidden)
     loss = 0.0
-    for i in range(CENTRES):
-        share = ratio * np.float32(high[p + i] - low[p + i] - 1) if i < m else _ZERO
+    for i in range(m):
+        share = ratio * np.float32(high[p + i] - low[p + i] - 1)
         product = 1.0
         for k in range(dense.shape[1]):
-            weights[i, k] = share
+            across[k, i] = dense[i, k]  # σ, until the steps are known
             product *= _ONE - dense[i, k]
+            dense[i, k] *= -rate * share
         loss += share * (hidden[i] - math.log(product))
-    loss -= _clashes(x, y, weights, dense, drawn, words, low, high, p, m, ratio, hidden)
+    for i in range(m, CENTRES):
+        dense[i, :] = _ZERO
+    loss -= _clashes(x, y, dense, drawn, words, low, high, p, m, begin, end, ratio, rate, hidden, across)
     for i in range(CENTRES):
         for k in range(dense.shape[1]):
-            dense[i, k] = -rate * weights[i, k] * dense[i, k]
             across[k, i] = dense[i, k]
     return loss, finite
 
 
 @jit
-def _changes(xs: Any, ys: Any, zs: Any, dense: Table, dense_across: Table, band: Table, band_across: Table,
-             low: Words, high: Words, p: int, m: int, window: int, top: int, bottom: int) -> None:
-    """The block's changes from the steps: dx = dense·y + band·z, dy = denseᵀ·x, dz = bandᵀ·x."""
-    x, dx, y, dy, z, dz = xs[0], xs[1], ys[0], ys[1], zs[0], zs[1]
+def _changes(xs: Any, y: Table, z: Table, dense: Table, dense_across: Table, band: Table, band_across: Table,
+             sides: Any, low: Words, high: Words, p: int, m: int, window: int, top: int, bottom: int) -> None:
+    """The block's changes from the steps: dx = dense·y + band·z, and then, in place of y and z, dy = denseᵀ·x and
+    dz = bandᵀ·x: so everything stays in the nearest cache."""
+    x, dx = xs[0], xs[1]
     dx[:] = _ZERO
+    for i in range(0, CENTRES, 8):
+        tiles.add_rows8_across(dx, i, y, 0, dense_across, 0, i, dense.shape[1])
     for i in range(m):
-        for k in range(0, dense.shape[1], 8):
-            _add8(dx, i, y, k, dense, i, k)
-        for c in range(low[p + i] - (p + i - window), high[p + i] - (p + i - window), 4):
-            _add4(dx, i, z, i + c, band, i, c)
-    dy[:] = _ZERO
-    for k in range(dense.shape[1]):
-        for i in range(0, CENTRES, 8):
-            _add8(dy, k, x, i, dense_across, k, i)
+        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
+        tiles.add_rows(dx, i, z, i + first, band, i, first, stop - first)
+    y[:] = _ZERO
+    for k in range(0, dense.shape[1], 8):
+        tiles.add_rows8_across(y, k, x, 0, dense, 0, k, CENTRES)
+    z[top:bottom] = _ZERO
     for r in range(top, bottom):
-        dz[r, :] = _ZERO
-        for i in range(0, CENTRES, 4):
-            _add4(dz, r, x, i, band_across, r, i)
+        first = np.int64(sides[0, r])
+        tiles.add_rows(z, r, x, first, band_across, r, first, sides[1, r] - first)
+
+
+@jit
+def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int, stop: int,
+           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
+           state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
+    xs, y, z, dense, dense_across, band, band_across, draws, hidden, sides = memory
+    ratio = np.float32(negatives) / np.float32(shared)
+    loss, pairs, turn = 0.0, 0, 0
+    p = start
+    for k in range(shared):
+        draws[0, k] = negative(accept, other, state)
+    while p < stop:
+        drawn, later = draws[turn], draws[1 - turn]
+        turn = 1 - turn
+        m = block_size(centres, p, stop, drawn)
+        # The rows of the next block are on their way while this one is computed.
+        for k in range(shared):
+            later[k] = negative(accept, other, state)
+        prefetch_rows(outward, later, _FIRST, shared)
+        prefetch_rows(inward, centres, p + m, min(CENTRES, stop - p - m))
+        prefetch_rows(outward, words, p + m + window, min(CENTRES, stop - p - m - window))
+        rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
+        begin, end = reach(low, high, p, m)
+        top, bottom = begin - p + window, end - p + window
+        gather(inward, centres, p, m, xs[0], _FIRST)
+        gather(outward, words, begin, end - begin, z, top)
+        gather(outward, drawn, _FIRST, shared, y, _FIRST)
+        gained, count, fine = _positives(xs[0], z, band, band_across, sides, low, high, p, m, window, rate, hidden)
+        spent, also = _negatives(xs[0], y, dense, dense_across, drawn, words, low, high, p, m, begin, end, ratio, rate, hidden)
+        if not (fine and also):
+            return loss, pairs, False
+        loss += gained + spent
+        pairs += count
+        _changes(xs, y, z, dense, dense_across, band, band_across, sides, low, high, p, m, window, top, bottom)
+        scatter_but(inward, centres, p, m, xs[1], _FIRST, still)
+        scatter(outward, words, begin, end - begin, z, top)
+        scatter(outward, drawn, _FIRST, shared, y, _FIRST)
+        p += m
+    return loss, pairs, True
+
+
+@jit
+def train_centres(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int,
+                  stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
+                  shared: int, window: int, state: NDArray[np.uint64], memory: Any) -> Any:
+    """`train_blocks` for the centres start…stop alone, whose rows of `inward` are `centres` [n] while contexts and
+    negatives are rows of `outward`; the rate falls over these centres."""
+    return _train(
+        inward, outward, centres, words, low, high, np.int64(start), np.int64(stop), first_rate, last_rate, accept, other,
+        negatives, shared, window, state, memory, NOTHING,
+    )
 
 
 @jit
 def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
                  last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-                 state: NDArray[np.uint64], memory: Any) -> Any:
+                 state: NDArray[np.uint64], memory: Any, still: Any) -> Any:
     """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
     of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
-    xs, ys, zs, dense, dense_across, band, band_across, weights, drawn, hidden = memory
-    ratio = np.float32(negatives) / np.float32(shared)
-    loss, pairs = 0.0, 0
-    p = _FIRST
-    while p < n:
-        for k in range(shared):
-            drawn[k] = negative(accept, other, state)
-        m = _centres(words, p, n, drawn)
-        rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
-        begin, end = np.int64(low[p]), np.int64(high[p])
-        for i in range(1, m):
-            begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
-        top, bottom = begin - p + window, end - p + window
-        _gather(inward, words, p, m, xs[0], _FIRST)
-        _gather(outward, words, begin, end - begin, zs[0], top)
-        _gather(outward, drawn, _FIRST, shared, ys[0], _FIRST)
-        gained, count, fine = _positives(xs[0], zs[0], band, band_across, low, high, p, m, window, rate, hidden)
-        spent, also = _negatives(xs[0], ys[0], dense, dense_across, weights, drawn, words, low, high, p, m, ratio,
-                                 rate, hidden)
-        if not (fine and also):
-            return loss, pairs, False
-        loss += gained + spent
-        pairs += count
-        _changes(xs, ys, zs, dense, dense_across, band, band_across, low, high, p, m, window, top, bottom)
-        _scatter(inward, words, p, m, xs[1], _FIRST)
-        _scatter(outward, words, begin, end - begin, zs[1], top)
-        _scatter(outward, drawn, _FIRST, shared, ys[1], _FIRST)
-        p += m
-    return loss, pairs, True
+    return _train(
+        inward, outward, words, words, low, high, _FIRST, np.int64(n), first_rate, last_rate, accept, other, negatives,
+        shared, window, state, memory, still,
+    )

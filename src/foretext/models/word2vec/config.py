@@ -10,13 +10,21 @@ from foretext.types import Template
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word2VecConfig:
-    """Skip-gram with negative sampling; defaults are word2vec.c's for skip-gram (its `main`, revision r42).
+    """Skip-gram or CBOW, negative sampling or hierarchical softmax; defaults are word2vec.c's for skip-gram (its `main`,
+    revision r42).
 
-    Papers: Mikolov et al. 2013a (arXiv 1301.3781, skip-gram, windows shrunk at random) and 2013b (arXiv 1310.4546:
-    eq. 4 negative sampling, eq. 5 sub-sampling; the code's keep probability, used here, is another than eq. 5's).
+    Papers: Mikolov et al. 2013a (arXiv 1301.3781, both architectures, windows shrunk at random) and 2013b (arXiv
+    1310.4546: eq. 3 hierarchical softmax, eq. 4 negative sampling, eq. 5 sub-sampling; the code's keep probability,
+    used here, is another than eq. 5's).
     """
 
     name: Literal["word2vec"] = "word2vec"
+    architecture: Literal["skip-gram", "cbow"] = "skip-gram"
+    """"skip-gram": a word's vector and each vector around it tell one another; "cbow": the mean of the vectors around
+    tells the word between them (usual with rate = 0.05)."""
+    loss: Literal["negative-sampling", "hierarchical-softmax"] = "negative-sampling"
+    """How a word is told from the others: from a few drawn ones, or by the decisions on its way through a Huffman tree
+    (`negatives`, `power` and `shared` then say nothing)."""
     width: int = 100
     """Numbers a word vector (D)."""
     window: int = 5
@@ -39,9 +47,20 @@ class Word2VecConfig:
     """Corpus words a step."""
     shards: int = 8
     """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
+    updates: Literal["hogwild", "synchronous"] = "hogwild"
+    """"hogwild": threads write into the same tables as they go, which no two runs repeat to the bit (one thread does).
+    "synchronous": `shards` parts of about 2,000 words are trained apart from the same tables and their changes summed
+    in order, so any number of threads gives the same bits; slower, and not the bits of "hogwild"."""
+    frozen: Literal["nothing", "given"] = "nothing"
+    """"given": the vectors that a run starts from (--from, --init-embeddings) stand still, bit for bit, and only new
+    words learn; the output table learns in any case."""
+    extends: bool = True
+    """Whether a run that goes on from a folder (--from) adds the new text's words, `min_count` times seen, to its
+    vocabulary; their rows follow the old ones. Else they are unknown."""
     method: Literal["blocks", "pairs"] = "blocks"
-    """"blocks": 16 centres share `shared` negatives, weighted so that the expected gradient is that of `negatives` a
-    pair; several times faster. "pairs": one update a pair with its own negatives, as in word2vec.c: the oracle."""
+    """"blocks": 16 centres share the reading of their windows and `shared` negatives, weighted so that the expected
+    gradient is that of `negatives` a pair; several times faster. "pairs": one update a pair (with CBOW a centre) with
+    its own negatives, as in word2vec.c: the oracle."""
     shared: int = 16
     """Negatives that a block of 16 centres shares: 8, 16, … 64 (method "blocks")."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe

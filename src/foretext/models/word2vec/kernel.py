@@ -15,6 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.types import Bits
+
 Table = NDArray[np.float32]
 Words = NDArray[np.int32]
 Doubles = NDArray[np.float64]
@@ -106,6 +108,13 @@ def negative(accept: Table, other: Words, state: NDArray[np.uint64]) -> Any:
 
 
 @jit
+def draw_many(accept: Table, other: Words, state: NDArray[np.uint64], drawn: Words) -> None:
+    """Fill `drawn` with words from the alias table."""
+    for i in range(drawn.shape[0]):
+        drawn[i] = negative(accept, other, state)
+
+
+@jit
 def plan(ids: Words, ends: Any, skipped: Any, keep: Table, window: int, state: NDArray[np.uint64],
          words: Words, low: Words, high: Words) -> int:
     """Sub-sample a shard and decide all its pairs; answers n, the words kept.
@@ -141,10 +150,11 @@ def plan(ids: Words, ends: Any, skipped: Any, keep: Table, window: int, state: N
 
 @jit
 def train_pairs(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
-                last_rate: float, accept: Table, other: Words, negatives: int, state: NDArray[np.uint64]) -> Any:
+                last_rate: float, accept: Table, other: Words, negatives: int, state: NDArray[np.uint64],
+                still: Bits) -> Any:
     """One update a pair, with negatives of its own, as word2vec.c does it (2013b, eq. 4); the oracle.
 
-    `inward`, `outward` [V,D] are changed in place. The rate falls from `first_rate` to `last_rate` over the n words.
+    `inward`, `outward` [V,D] are changed in place, but rows of `inward` that `still` [V] (or [0]: none) marks are not. The rate falls from `first_rate` to `last_rate` over the n words.
     A drawn negative that equals the context word is skipped. Answers (summed loss in nats, pairs, finite).
     """
     width = inward.shape[1]
@@ -174,7 +184,8 @@ def train_pairs(inward: Table, outward: Table, words: Words, low: Words, high: W
                 for d in range(width):
                     change[d] += step * outward[target, d]
                     outward[target, d] += step * inward[centre, d]
-            for d in range(width):
-                inward[centre, d] += change[d]
+            if not (still.shape[0] and still[centre]):
+                for d in range(width):
+                    inward[centre, d] += change[d]
             pairs += 1
     return loss, pairs, True

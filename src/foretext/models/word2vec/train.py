@@ -2,25 +2,40 @@
 
 V vocabulary · D width. A step is one block of about `config.block` corpus words, cut where sentences end (a sentence
 longer than a block is cut inside); its shards are trained one after the other by one thread, or by several at once on
-the same tables without locks (Hogwild: Niu et al. 2011, arXiv 1106.5730), which no two runs repeat to the bit.
+the same tables without locks (Hogwild: Niu et al. 2011, arXiv 1106.5730), which no two runs repeat to the bit; or apart
+and in rounds (`synchronous`), which any number of threads repeats.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretext import draws
 from foretext.errors import ArtefactError, DataError, DivergedError
-from foretext.models.word2vec import blocks, kernel
+from foretext.models.word2vec import kernel, synchronous
+from foretext.models.word2vec.blocks import NOTHING
 from foretext.models.word2vec.config import Word2VecConfig
+from foretext.models.word2vec.objectives import (
+    HierarchicalSoftmax,
+    NegativeSampling,
+    Objective,
+    Planned,
+    Trained,
+    alias,
+    drawn_negatives,
+    negative_loss,
+)
+from foretext.models.word2vec.tree import grafted, huffman, paths
 from foretext.types import Arrays, Bits, Floats, Ints, Report, State, Tokenizer
 
 INWARD = "encoders.text.table.weight"
 OUTWARD = "heads.negative_sampling.table.weight"
+TREE = "heads.hierarchical_softmax.children"
+"""The inner nodes of the tree, which a run that goes on must not change."""
 
 _HELD_OUT_WORDS = 40_000
 """Most words of the fixed held-out set; about 200k pairs, under a second to score."""
@@ -53,7 +68,7 @@ class Pairs:
     negative: Ints
 
 
-def trained_words(counts: Ints, min_count: int, special: Mapping[str, int]) -> Bits:
+def trained_words(counts: Ints, min_count: int, special: Mapping[str, int], name: str = "word2vec") -> Bits:
     """Which ids are trained: [V] bits, V = the last id that is, plus one. With frequency-ranked ids that is a prefix,
     less the special tokens and the few words that only the held-out part lifts over `min_count`.
 
@@ -65,7 +80,7 @@ def trained_words(counts: Ints, min_count: int, special: Mapping[str, int]) -> B
     if not len(found):
         most = int(np.max(counts, initial=0))
         raise DataError(
-            f"word2vec needs words seen at least min_count = {min_count} times; the most frequent is seen {most} times",
+            f"{name} needs words seen at least min_count = {min_count} times; the most frequent is seen {most} times",
             remedy="give more text, or set family.min_count to 1" if most else "give text: the training part is empty",
         )
     return kept[: found[-1] + 1]
@@ -84,9 +99,9 @@ def edges(sentences: Ints, start: int, stop: int, size: int) -> Ints:
 
 
 class SkipGram:
-    """A Stepper (`types.Stepper`): skip-gram with negative sampling over a token store.
+    """A Stepper (`types.Stepper`): word2vec's architectures and losses over a token store.
 
-    Deterministic to the bit with one thread, and after `restore`; not with several.
+    Deterministic to the bit with one thread, and after `restore`; with several where updates are synchronous.
     """
 
     def __init__(
@@ -94,47 +109,53 @@ class SkipGram:
         init: Arrays | None, first: tuple[Ints, Floats] | None = None,
     ) -> None:
         self.config, self.store, self.seed, self.threads = config, store, seed, max(1, threads)
-        if init is None:
-            kept = trained_words(store.counts, config.min_count, store.tokenizer.special)
-        else:
-            kept = trained_words(store.counts[: len(init[INWARD])], 1, store.tokenizer.special)
-            kept = np.pad(kept, (0, len(init[INWARD]) - len(kept)))
-        self.kept = kept
+        given = 0 if init is None else len(init[INWARD])
+        self.kept = kept = _kept(config, store, given)
         counts = np.zeros(len(kept))
         counts[kept] = np.asarray(store.counts)[np.flatnonzero(kept)]
         self.keep = _keep(counts, config.sample)
-        self._accept, self._other = kernel.alias_table(counts**config.power)
+        self.objective = _objective(config, counts, kept, init)
         words = int(store.sentences[-1])
         self._cuts = edges(store.sentences, 0, words, -(-words // max(1, round(words / config.block))))
         passes = epochs if epochs is not None else config.epochs
         self.total = steps if steps is not None else max(1, round(passes * (len(self._cuts) - 1)))
         self.done = 0
-        self.inward, self.outward = _fresh(kept, config.width, seed) if init is None else _given(init)
+        self.inward = _fresh(kept, config.width, seed)
+        self.outward = np.zeros((self.objective.rows, config.width), np.float32)
+        still = np.zeros(len(kept), np.bool_)
+        if init is not None:
+            self.inward[:given] = init[INWARD]
+            outward = init.get(f"heads.{self.objective.head}.table.weight", self.outward[:0])
+            self.outward[: len(outward)] = outward
+            still[:given] = True
         if first is not None:
             ids, rows = first
             trained = (ids < len(kept)) & kept[np.minimum(ids, len(kept) - 1)]
             self.inward[ids[trained]] = rows[trained]
+            still[ids[trained]] = True
+        self.still = still if getattr(config, "frozen", "nothing") == "given" else NOTHING
+        self._examples: Any = None
         self._pairs: Pairs | None = None
+
+    @property
+    def _accept(self) -> kernel.Table:
+        return self.objective.accept  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def _other(self) -> kernel.Words:
+        return self.objective.other  # type: ignore[attr-defined, no-any-return]
 
     def step(self) -> Report:
         """Train on the next block. DivergedError at the first non-finite score, before it reaches the tables."""
         epoch, block = divmod(self.done, len(self._cuts) - 1)
         start, stop = int(self._cuts[block]), int(self._cuts[block + 1])
-        cuts = edges(self.store.sentences, start, stop, max(1, -(-(stop - start) // self.config.shards)))
-        count = len(cuts) - 1
-
-        def shard(number: int) -> tuple[float, int, bool]:
-            seen = [(self.done + part / count) / self.total for part in (number, number + 1)]
-            return self._train(int(cuts[number]), int(cuts[number + 1]), (epoch, block, number), *map(self._rate, seen))
-
-        if self.threads == 1:
-            results = [shard(number) for number in range(count)]
+        if getattr(self.config, "updates", "hogwild") == "synchronous":
+            results = self._rounds(start, stop, epoch, block)
         else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                results = list(pool.map(shard, range(count)))
+            results = self._shards(start, stop, epoch, block)
         if not all(finite for _, _, finite in results):
             raise DivergedError(
-                f"word2vec met a non-finite score in step {self.done + 1} (epoch {epoch + 1}, block {block + 1})",
+                f"{self.config.name} met a non-finite score in step {self.done + 1} (epoch {epoch + 1}, block {block + 1})",
                 remedy=f"lower family.rate (now {self.config.rate:g})",
             )
         rate = self._rate(self.done / self.total)
@@ -144,7 +165,7 @@ class SkipGram:
         return Report(loss=loss, count=pairs, tokens=stop - start, done=min(1.0, self.done / self.total), rate=rate)
 
     def state(self) -> State:
-        """Copies of both tables [V,D] under their names on disk, and the step number."""
+        """Copies of both tables under their names on disk, and the step number."""
         cursor = {"step": self.done, "total": self.total, "seed": self.seed, "store": self.store.key}
         return State(arrays={name: table.copy() for name, table in self._tables().items()}, cursor=cursor)
 
@@ -158,33 +179,33 @@ class SkipGram:
                     remedy="resume with the recipe and corpus it was made with",
                 )
         for name, table in self._tables().items():
-            if state.arrays[name].shape != table.shape:
-                raise ArtefactError(
-                    f"expected {name} of shape {table.shape}, found {state.arrays[name].shape}", place=name
-                )
+            if name not in state.arrays or state.arrays[name].shape != table.shape:
+                found = state.arrays[name].shape if name in state.arrays else "none"
+                raise ArtefactError(f"expected {name} of shape {table.shape}, found {found}", place=name)
             table[...] = state.arrays[name]
         self.done = int(state.cursor["step"])
 
     def evaluate(self) -> Mapping[str, float]:
-        """Mean loss a pair (nats) on pairs and negatives fixed by the store alone; {} where nothing is held out.
+        """Mean loss (nats) a pair, or with CBOW a centre, on examples and negatives fixed by the store alone; {} where
+        nothing is held out.
 
-        Untrained vectors lose (1 + negatives)·ln 2.
+        Untrained vectors lose (1 + negatives)·ln 2, or ln 2 a decision of the tree.
         """
-        if self._pairs is None:
-            self._pairs = self._held_out_pairs()
-        if not len(self._pairs.centre):
-            return {}
-        return {"loss": pair_loss(self.inward, self.outward, self._pairs)}
+        if self._examples is None:
+            self._examples = self.objective.examples(self._held_out_plan())
+        loss = self.objective.loss(self.inward, self.outward, self._examples)
+        return {} if loss is None else {"loss": loss}
 
     def _tables(self) -> Arrays:
-        return {INWARD: self.inward, OUTWARD: self.outward}
+        tables: dict[str, Any] = {INWARD: self.inward, f"heads.{self.objective.head}.table.weight": self.outward}
+        if isinstance(self.objective, HierarchicalSoftmax):
+            tables[TREE] = self.objective.tree.children
+        return tables
 
     def _rate(self, done: float) -> float:
         return self.config.rate * max(self.config.last_rate, 1.0 - done)
 
-    def _plan(
-        self, ids: Ints, ends: Ints, skipped: Bits, state: NDArray[np.uint64]
-    ) -> tuple[kernel.Words, kernel.Words, kernel.Words, int]:
+    def _plan(self, ids: Ints, ends: Ints, skipped: Bits, state: NDArray[np.uint64]) -> Planned:
         words, low, high = (np.empty(len(ids), np.int32) for _ in range(3))
         n = kernel.plan(
             np.ascontiguousarray(ids, dtype=np.int32), np.ascontiguousarray(ends, dtype=np.int64),
@@ -192,27 +213,63 @@ class SkipGram:
         )
         return words, low, high, int(n)
 
-    def _train(
-        self, start: int, stop: int, place: tuple[int, int, int], first_rate: float, last_rate: float
-    ) -> tuple[float, int, bool]:
-        """One shard: tokens [start, stop) of the store. Answers (summed loss, pairs, finite)."""
-        config, sentences = self.config, self.store.sentences
+    def _planned(self, start: int, stop: int, place: tuple[int, ...]) -> tuple[Planned, NDArray[np.uint64]]:
+        """The plan of tokens [start, stop) of the store, and the random state that goes on from it."""
+        sentences = self.store.sentences
         first = int(np.searchsorted(sentences, start, side="right")) - 1
         last = int(np.searchsorted(sentences, stop, side="left"))
         ends = np.minimum(sentences[first + 1 : last + 1], stop) - start
         state = np.array([draws.number(self.seed, "word2vec", *place)], np.uint64)
-        planned = self._plan(self.store.ids[start:stop], ends, self.store.held_out[first:last], state)
-        common = (self.inward, self.outward, *planned, first_rate, last_rate, self._accept, self._other)
-        if config.method == "pairs":
-            loss, pairs, finite = kernel.train_pairs(*common, config.negatives, state)
-        else:
-            memory = blocks.scratch(config.width, config.window, config.shared)
-            numbers = (config.negatives, config.shared, config.window)
-            loss, pairs, finite = blocks.train_blocks(*common, *numbers, state, memory)
-        return float(loss), int(pairs), bool(finite)
+        return self._plan(self.store.ids[start:stop], ends, self.store.held_out[first:last], state), state
 
-    def _held_out_pairs(self) -> Pairs:
-        """The same sub-sampling, windows and negatives as in training, drawn once (seed 0 whatever the run's seed)."""
+    def _shards(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
+        cuts = edges(self.store.sentences, start, stop, max(1, -(-(stop - start) // self.config.shards)))
+        count = len(cuts) - 1
+
+        def shard(number: int) -> Trained:
+            seen = [(self.done + part / count) / self.total for part in (number, number + 1)]
+            return self._train(int(cuts[number]), int(cuts[number + 1]), (epoch, block, number), *map(self._rate, seen))
+
+        return self._spread(shard, range(count))
+
+    def _spread(self, work: Callable[[int], Any], parts: Iterable[int]) -> list[Any]:
+        """`work` on each part, in as many threads as there are."""
+        if self.threads == 1:
+            return [work(part) for part in parts]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(work, parts))
+
+    def _train(
+        self, start: int, stop: int, place: tuple[int, int, int], first_rate: float, last_rate: float
+    ) -> Trained:
+        """One shard: tokens [start, stop) of the store. Answers (summed loss, pairs, finite)."""
+        planned, state = self._planned(start, stop, place)
+        return self.objective.train(self.inward, self.outward, planned, (first_rate, last_rate), state, self.still)
+
+    def _rounds(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
+        """The block in rounds of `config.shards` parts, each part trained apart from the same tables."""
+        cuts = edges(self.store.sentences, start, stop, synchronous.WORDS)
+        count = len(cuts) - 1
+
+        def part(number: int) -> synchronous.Change:
+            rates = tuple(self._rate((self.done + at / count) / self.total) for at in (number, number + 1))
+            planned, state = self._planned(int(cuts[number]), int(cuts[number + 1]), (epoch, block, number))
+            return synchronous.apart(
+                self.objective, self.inward, self.outward, planned, rates, state, self.still
+            )  # fmt: skip
+
+        results: list[Trained] = []
+        for first in range(0, count, self.config.shards):
+            changes = self._spread(part, range(first, min(count, first + self.config.shards)))
+            results += [change.trained for change in changes]
+            if not all(finite for _, _, finite in results):
+                return results
+            synchronous.put_together(self.inward, [change.inward for change in changes])
+            synchronous.put_together(self.outward, [change.outward for change in changes])
+        return results
+
+    def _held_out_plan(self) -> Planned:
+        """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed)."""
         sentences = np.asarray(self.store.sentences)
         held = np.flatnonzero(self.store.held_out)
         lengths = sentences[held + 1] - sentences[held]
@@ -222,28 +279,24 @@ class SkipGram:
         ids = np.concatenate([np.asarray(part, np.int32) for part in parts]) if parts else np.empty(0, np.int32)
         ends = np.cumsum(sentences[chosen + 1] - sentences[chosen])
         state = np.array([draws.number(0, "word2vec held-out")], np.uint64)
-        words, low, high, n = self._plan(ids, ends, np.zeros(len(chosen), np.bool_), state)
-        reach = (high - low)[:n]
-        centre = np.repeat(np.arange(n), reach)
-        other = np.arange(len(centre)) - np.repeat(np.cumsum(reach) - reach, reach) + np.repeat(low[:n], reach)
-        centre, other = centre[other != centre], other[other != centre]
-        context = words[other]
-        rng = draws.generator(0, "word2vec held-out negatives")
-        guess = rng.integers(len(self.kept), size=(len(context), self.config.negatives))
-        drawn = np.where(rng.random(guess.shape) < self._accept[guess], guess, self._other[guess])
-        drawn[drawn == context[:, None]] = -1
-        return Pairs(centre=words[centre], context=context, negative=drawn)
+        return self._plan(ids, ends, np.zeros(len(chosen), np.bool_), state)
+
+    def _held_out_negatives(self, told: Ints) -> Ints:
+        """The negatives [P,K] of pairs that tell the words `told` [P], as in training; −1: the word itself was drawn."""
+        return drawn_negatives(self._accept, self._other, told, self.config.negatives)
+
+    def _held_out_pairs(self) -> Pairs:
+        """The pairs of skip-gram with negative sampling, for a family that makes a centre's vector itself."""
+        found, negative = self.objective.examples(self._held_out_plan())
+        return Pairs(centre=found.inputs, context=found.told, negative=negative)
 
 
 def pair_loss(inward: Floats, outward: Floats, pairs: Pairs, chunk: int = 4096) -> float:
     """Mean over pairs of −log σ(in·out) − Σ log σ(−in·negative), nats (2013b, eq. 4 with its sign turned)."""
     total = 0.0
     for i in range(0, len(pairs.centre), chunk):
-        centre = inward[pairs.centre[i : i + chunk]]
-        negative = pairs.negative[i : i + chunk]
-        near = np.einsum("pd,pd->p", centre, outward[pairs.context[i : i + chunk]], dtype=np.float64)
-        far = np.einsum("pd,pkd->pk", centre, outward[negative], dtype=np.float64)
-        total += float(np.logaddexp(0.0, -near).sum() + np.logaddexp(0.0, far)[negative >= 0].sum())
+        some = slice(i, i + chunk)
+        total += negative_loss(inward[pairs.centre[some]], outward, pairs.context[some], pairs.negative[some])
     return total / len(pairs.centre)
 
 
@@ -253,12 +306,35 @@ def stepper(
 ) -> SkipGram:
     """A SkipGram ready to step. `steps` (blocks) fixes the length of the run, else `epochs`, else `config.epochs`.
 
-    `init`: arrays to go on from, under their names on disk (the output table may be missing: zeros); the vocabulary
-    is then theirs, and every word of it that the store's training part has is trained. `first`: ids [K] and vectors
-    [K,D], as they are, in place of the random start of these words' input rows; the output rows start at 0 as always.
-    DataError when no word is frequent enough.
+    `init`: arrays to go on from, under their names on disk (the output table may be missing: zeros). Their words keep
+    their ids and are trained where the store's training part has them; words of the tokenizer that follow are added,
+    where they are seen `config.min_count` times. `first`: ids [K] and vectors [K,D], as they are, in place of the
+    random start of these words' input rows; the output rows start at 0 as always. DataError when no word is frequent
+    enough.
     """
     return SkipGram(config, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init, first=first)
+
+
+def _kept(config: Word2VecConfig, store: Store, given: int) -> Bits:
+    """Which rows are trained [V]: of the `given` first ones those that the text has, of the others the frequent ones."""
+    special = store.tokenizer.special
+    if not given:
+        return trained_words(store.counts, config.min_count, special, config.name)
+    counts = np.asarray(store.counts).copy()
+    counts[given:][counts[given:] < config.min_count] = 0
+    kept = trained_words(counts, 1, special, config.name)
+    return np.pad(kept, (0, max(0, given - len(kept))))
+
+
+def _objective(config: Word2VecConfig, counts: NDArray[np.float64], kept: Bits, init: Arrays | None) -> Objective:
+    if getattr(config, "loss", "negative-sampling") == "negative-sampling":
+        accept, other = alias(config, counts)
+        return NegativeSampling(config=config, rows=len(kept), accept=accept, other=other)
+    whole = counts.astype(np.int64)
+    if init is None or TREE not in init:
+        return HierarchicalSoftmax(config=config, tree=huffman(whole, kept))
+    old = paths(np.array(init[TREE], np.int32).reshape(-1, 2), len(kept))
+    return HierarchicalSoftmax(config=config, tree=grafted(old, whole, kept))
 
 
 def _keep(counts: Floats, sample: float) -> kernel.Table:
@@ -269,17 +345,11 @@ def _keep(counts: Floats, sample: float) -> kernel.Table:
     return np.where(counts > 0, np.minimum(1.0, keep), 0.0).astype(np.float32)
 
 
-def _fresh(kept: Bits, width: int, seed: int) -> tuple[kernel.Table, kernel.Table]:
-    """word2vec.c's start: inward uniform in ±1/(2D), outward 0. Rows that are never trained are 0: nothing known."""
+def _fresh(kept: Bits, width: int, seed: int) -> kernel.Table:
+    """word2vec.c's start: uniform in ±1/(2D). Rows that are never trained are 0: nothing known."""
     rng = draws.generator(seed, "word2vec tables")
     inward = rng.random((len(kept), width), dtype=np.float32)
     inward -= np.float32(0.5)
     inward /= np.float32(width)
     inward[~kept] = 0.0
-    return inward, np.zeros_like(inward)
-
-
-def _given(init: Arrays) -> tuple[kernel.Table, kernel.Table]:
-    inward = np.array(init[INWARD], np.float32, order="C")
-    outward = np.array(init[OUTWARD], np.float32, order="C") if OUTWARD in init else np.zeros_like(inward)
-    return inward, outward
+    return inward

@@ -8,6 +8,7 @@ from foretext.text.tokenizers.chunked import ChunkTokenizer
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.counting import count_words
 from foretext.text.tokenizers.files import RULES, read_files
+from foretext.text.tokenizers.phrases import with_phrases
 from foretext.text.tokenizers.training import train_spelling
 from foretext.types import Corpus
 
@@ -22,7 +23,10 @@ def train_tokenizer(
     alone. `workers`: None = by the corpus's size, 0 = this process. Errors: no words → DataError; a configuration that
     cannot be met → UsageError."""
     words = count_words(config, corpus, workers=workers, progress=progress)
-    return ChunkTokenizer(config, train_spelling(config, words))
+    tokenizer = ChunkTokenizer(config, train_spelling(config, words))
+    if not config.phrases:
+        return tokenizer
+    return ChunkTokenizer(config, with_phrases(tokenizer, corpus, workers=workers, progress=progress))
 
 
 def load_tokenizer(folder: Path) -> ChunkTokenizer:

@@ -10,9 +10,10 @@ import numpy as np
 
 from foretext.errors import DataError, UsageError
 from foretext.folder import fingerprint
-from foretext.text.tokenizers.config import TokenizerConfig
+from foretext.text.tokenizers.config import TokenizerConfig, plain
 from foretext.text.tokenizers.files import write_files
-from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids, unknown_token
+from foretext.text.tokenizers.phrases import Phrases
+from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids
 from foretext.text.tokenizers.splitting import Splitter
 from foretext.types import Bits, Encoding, Ints, Text
 
@@ -123,7 +124,7 @@ class ChunkTokenizer:
         counts = spelling.counts if isinstance(spelling, Whole) else ()
         self.counts: Ints = np.asarray(counts, dtype=np.int64)
         files = {"vocab.txt": list(spelling.pieces), **spelling.files()}
-        self.key = fingerprint(VERSION, config, {name: fingerprint(list(lines)) for name, lines in files.items()})
+        self.key = fingerprint(VERSION, plain(config), {name: fingerprint(list(lines)) for name, lines in files.items()})
         self._splitter = Splitter(config)
         self._known = _Known(self._splitter, spelling)
         self._numbers = _Numbers(self._splitter, spelling)
@@ -187,9 +188,16 @@ class ChunkTokenizer:
         else:
             word = np.cumsum(begins, dtype=np.int64) - 1
         offsets = np.maximum(offsets, 0)
+        ids = _view(known.ids)[taken]
+        if isinstance(self.spelling, Phrases) and len(ids):
+            given = bool(found) and found[0][0] is not None  # words that the user gave are joined to nothing
+            ids, first = self.spelling.together(ids, np.concatenate([[True], (np.diff(word) != 0) & given]))
+            last = np.append(first[1:], len(word)) - 1
+            offsets = np.stack([offsets[first, 0], offsets[last, 1]], axis=1)
+            word = word[first] if given else np.arange(len(first))
         if self._splitter.spaced:
             _trim(string, offsets)
-        return Encoding(ids=_view(known.ids)[taken], offsets=offsets, word=word)
+        return Encoding(ids=ids, offsets=offsets, word=word)
 
     def ids(self, strings: Sequence[str]) -> tuple[Ints, Ints, Bits]:
         """The fast path: flat ids [ΣT] int32, lengths [N] int64, and which tokens start a whole word [ΣT]."""
@@ -208,7 +216,13 @@ class ChunkTokenizer:
         taken, lengths = _rows(known.first, numbers)
         tokens = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends]
         codes = _view(known.codes)[taken]
-        return codes >> 1, np.diff(tokens), (codes & 1).astype(np.bool_)
+        begins = (codes & 1).astype(np.bool_)
+        if not isinstance(self.spelling, Phrases):
+            return codes >> 1, np.diff(tokens), begins
+        borders = np.zeros(len(codes) + 1, np.bool_)
+        borders[tokens] = True
+        together, places = self.spelling.together(codes >> 1, borders[:-1])
+        return together.astype(np.int32), np.diff(np.searchsorted(places, tokens)), begins[places]
 
     def _refresh(self) -> None:
         if self._known.full():
@@ -226,8 +240,7 @@ class ChunkTokenizer:
         specials = len(self.config.special)
         if not specials < size <= self.size:
             raise UsageError(f"a prefix of {size} entries, expected {specials + 1} to {self.size}")
-        unknown = self.special[unknown_token(self.config.kind, self.config.special) or ""]
-        return ChunkTokenizer(self.config, Whole(self.pieces[:size], self.counts[:size].tolist(), specials, unknown))
+        return ChunkTokenizer(self.config, self.spelling.same(self.pieces[:size], self.counts[:size].tolist(), specials))
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and plain text files, one entry a line, into the existing `folder`."""

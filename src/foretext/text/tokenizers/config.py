@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from foretext.config import ranges
+from foretext.errors import UsageError
+from foretext.types import JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,5 +43,20 @@ class TokenizerConfig:
     """How text is folded and cut into words: character by character ("character"), or to the letter as BERT's released
     code and transformers do it ("bert"), for vocabularies that come from there."""
 
+    phrases: tuple[float, ...] = ()
+    """Thresholds, one a pass: words that stand together more often than that become one entry, "new_york" (words only;
+    word2phrase, see `phrases`). Its demo takes 200, then 100. Higher: fewer phrases."""
+    phrase_discount: float = 5.0
+    """δ: taken off the count of every pair, so that rare ones are no phrases; rarer words are joined to nothing."""
+
     def __post_init__(self) -> None:
-        ranges(self, least={"size": 1, "min_count": 0, "most_words": 1}, shares=("coverage",))
+        ranges(self, least={"size": 1, "min_count": 0, "most_words": 1, "phrase_discount": 0.0}, above={"phrases": 0.0}, shares=("coverage",))
+        if self.phrases and self.kind != "words":
+            raise UsageError(f"only words are joined to phrases, not {self.kind}", place="phrases", remedy='set kind to "words"')
+
+
+def plain(config: TokenizerConfig) -> dict[str, JSON]:
+    """The settings as JSON, without those of phrases where there are none: folders from before there were any keep
+    their form and their key."""
+    found: dict[str, JSON] = msgspec.to_builtins(config)
+    return found if config.phrases else {name: value for name, value in found.items() if not name.startswith("phrase")}

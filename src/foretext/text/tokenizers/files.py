@@ -9,7 +9,8 @@ import msgspec
 
 from foretext.errors import ArtefactError, ForetextError, ResourceError, UsageError
 from foretext.folder import read_json, write_json
-from foretext.text.tokenizers.config import TokenizerConfig
+from foretext.text.tokenizers.config import TokenizerConfig, plain
+from foretext.text.tokenizers.phrases import Pair, Phrases
 from foretext.text.tokenizers.spelling import (
     BytePairs,
     Spelling,
@@ -34,7 +35,7 @@ def write_files(config: TokenizerConfig, spelling: Spelling, key: str, folder: P
                 handle.writelines(f"{line}\n" for line in lines)
     except OSError as error:
         raise ResourceError(f"cannot write: {error.strerror or error}", file=folder) from error
-    write_json(folder / RULES, {"config": msgspec.to_builtins(config), "key": key, "files": sorted(files)})
+    write_json(folder / RULES, {"config": plain(config), "key": key, "files": sorted(files)})
 
 
 def read_files(folder: Path) -> tuple[TokenizerConfig, Spelling, str]:
@@ -43,7 +44,7 @@ def read_files(folder: Path) -> tuple[TokenizerConfig, Spelling, str]:
     try:
         config = msgspec.convert(rules["config"], TokenizerConfig, strict=True)
         key = msgspec.convert(rules["key"], str)
-        if set(rules["config"]) != set(msgspec.to_builtins(config)):
+        if set(rules["config"]) != set(plain(config)):
             raise ValueError("its configuration has other fields than this version")
     except (msgspec.MsgspecError, UsageError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ArtefactError(f"not a tokenizer: {error}", file=folder / RULES) from error
@@ -93,7 +94,22 @@ def _spelling(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> S
         return Unigram(pieces, _numbers(folder / "scores.txt", float, len(pieces)), special, unknown)
     if max(special) >= len(special):
         raise ArtefactError(f"expected the special tokens {list(config.special)} first", file=folder / VOCABULARY)
-    return Whole(pieces, _numbers(folder / "counts.txt", int, len(pieces)), len(special), unknown)
+    counts = _numbers(folder / "counts.txt", int, len(pieces))
+    if config.phrases:
+        return Phrases(pieces, counts, len(special), unknown, _read_phrases(folder / "phrases.txt"))
+    return Whole(pieces, counts, len(special), unknown)
+
+
+def _read_phrases(file: Path) -> list[Pair]:
+    pairs: list[Pair] = []
+    for place, line in enumerate(_lines(file), start=1):
+        number, _, parts = line.partition(" ")
+        left, _, right = parts.partition(" ")
+        last = pairs[-1][0] if pairs else 0
+        if not (number.isascii() and number.isdigit() and left and right) or " " in right or not last <= int(number) < 1000:
+            raise ArtefactError(f"expected a pass and two words, found {line[:40]!r}", file=file, place=f"line {place}")
+        pairs.append((int(number), left, right))
+    return pairs
 
 
 def _read_byte_pairs(pieces: Sequence[str], special: Collection[int], folder: Path) -> Spelling:

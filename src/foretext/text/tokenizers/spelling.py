@@ -35,11 +35,15 @@ class Whole:
     def __init__(self, pieces: Sequence[str], counts: Sequence[int], specials: int, unknown: int) -> None:
         self.pieces = pieces
         self.counts = counts
-        self._unknown = unknown
+        self.unknown = unknown
         self._ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
 
     def spell(self, word: str) -> Parts:
-        return [(self._ids.get(word, self._unknown), 0, len(word))]
+        return [(self._ids.get(word, self.unknown), 0, len(word))]
+
+    def same(self, pieces: Sequence[str], counts: Sequence[int], specials: int) -> "Whole":
+        """A lexicon of these entries that spells as this one does."""
+        return Whole(pieces, counts, specials, self.unknown)
 
     def knows(self, word: str) -> bool:
         return word in self._ids

@@ -1,0 +1,70 @@
+"""Many threads, the same bits: parts of the text are trained apart, each on copies of the rows that it needs.
+
+A round is a fixed number of parts, all started from the same tables, and their changes are summed in the order of the
+text: what comes out does not depend on who computed what, or when. It is local SGD (Zinkevich et al. 2010; Stich 2019)
+over rows: a row that one part needs learns as if it were alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foretext.models.word2vec.kernel import Table
+from foretext.models.word2vec.objectives import Objective, Planned, Trained
+from foretext.types import Bits, Floats, Ints
+
+WORDS = 2_000
+"""Corpus words a part, about: few enough that parts seldom need the same rare row."""
+OFTEN = 64
+"""A row that a round meets more often has learnt in every part what the others learnt too: its changes are not summed
+whole (their sum would overshoot without end) but approach their mean the more often it was met."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Changes [n,D] of the table's rows `ids` [n], ascending or not but each once, and how often the part met each."""
+
+    ids: Ints
+    change: Floats
+    met: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a part did to both tables."""
+
+    inward: Rows
+    outward: Rows
+    trained: Trained
+
+
+def apart(
+    objective: Objective, inward: Table, outward: Table, planned: Planned, rates: Any, state: Any, still: Bits
+) -> Change:
+    """Train one planned part on copies of its rows; the tables are only read."""
+    words, low, high, n = planned
+    ins, outs, local = objective.part(words[:n], state)
+    numbers = np.searchsorted(ins, words[:n]).astype(np.int32)
+    mine, theirs = inward[ins], outward[outs]
+    trained = (0.0, 0, True)
+    if n:
+        here = still[ins] if len(still) else still
+        trained = local.train(mine, theirs, (numbers, low[:n], high[:n], n), rates, state, here)
+    met_in, met_out = local.met(numbers)
+    return Change(
+        inward=Rows(ids=ins, change=mine - inward[ins], met=met_in),
+        outward=Rows(ids=outs, change=theirs - outward[outs], met=met_out),
+        trained=trained,
+    )
+
+
+def put_together(table: Table, parts: Sequence[Rows]) -> None:
+    """Add the parts' changes to `table`, in their order."""
+    ids = np.concatenate([part.ids for part in parts])
+    used, place = np.unique(ids, return_inverse=True)
+    met = np.bincount(place, np.concatenate([part.met for part in parts]))
+    weight = np.maximum(1.0 / np.bincount(place), np.minimum(1.0, OFTEN / np.maximum(met, 1.0))).astype(np.float32)
+    for part in parts:
+        table[part.ids] += part.change * weight[np.searchsorted(used, part.ids), None]
