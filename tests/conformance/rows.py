@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from conformance import skipgram
+from conformance import glove, skipgram
 from conformance.layout import Sequence, explode
 from conformance.texts import corpus, labelled
 from foretext.bundle import SOURCE, Pretrained, build_model
@@ -23,6 +23,7 @@ from foretext.data.config import WindowsConfig
 from foretext.data.render import Example, render_all
 from foretext.models.bert.config import BertConfig
 from foretext.models.catalog import family
+from foretext.models.glove.config import GloveConfig
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.objectives import MaskedConfig, NextSentenceConfig
 from foretext.recipe import Recipe
@@ -60,6 +61,9 @@ class Row:
     recipe: Recipe
     rate: float = 1e-2
     own: Any = None
+    mixed: bool = False
+    """Whether topics meet in some documents of its corpus: GloVe learns from pairs that occur, and of topics that never meet
+    nothing tells it that they differ."""
 
     @property
     def name(self) -> str:
@@ -219,7 +223,7 @@ def cast_to(model: Model, dtype: torch.dtype) -> Any:
 
 @cache
 def _store(row: Row, shuffled: bool) -> TokenStore:
-    text = corpus(shuffled=shuffled)
+    text = corpus(shuffled=shuffled, mixed=row.mixed)
     tokenizer = train_tokenizer(row.recipe.tokenizer, corpus(), workers=0)
     return build_store(text, tokenizer, scratch() / "stores", held_out=row.recipe.held_out, workers=0)
 
@@ -279,6 +283,16 @@ ROWS = (
             held_out=0.15,
         ),
         own=skipgram,
+    ),
+    Row(
+        recipe=Recipe(
+            name="glove",
+            family=GloveConfig(width=12, window=3, min_count=1, x_max=10.0, rate=0.2, held_out=0.1, tile=4, block=100),
+            tokenizer=TokenizerConfig(kind="words", special=("[UNK]",)),
+            held_out=0.15,
+        ),
+        own=glove,
+        mixed=True,
     ),
 )
 """Every family of the catalog, in the configurations that run through other code."""

@@ -1,7 +1,7 @@
 """What the suite must know of word2vec, whose loss and update live in a kernel of their own.
 
 A family with a stepper of its own (models/catalog.py) brings such a module: `gradient`, `epoch`, `spy`, `break_in`,
-`poison`, `floor` and `learning`.
+`poison`, `floor` and `learning`; and, where they are not word2vec's, `nothing`, `measuring` and `held_out`.
 """
 
 from collections.abc import Callable
