@@ -22,7 +22,7 @@ from foretext.data.plan import offsets, spread
 from foretext.data.prepared import Prepared
 from foretext.errors import ArtefactError, ResourceError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_arrays, sealing, write_arrays
-from foretext.heads.classify import ClassifyHeadConfig, Shape, layers_read, layers_of, pooled_width
+from foretext.heads.classify import ClassifyHeadConfig, Shape, layers_of, layers_read, pooled_width
 from foretext.layers.ragged import tensor
 from foretext.types import Encoder, Floats, Ints, TokenBatch, TokenVectors
 

@@ -83,7 +83,9 @@ def make(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> Stepper:
 def before(job: Job, folder: Path) -> Stepper | None:
     """What must be run to its end before `make`, with its own files in `folder`; None where there is nothing to do."""
     where = family(job.recipe.family.name).before
-    found: Stepper | None = where and resolve(where)(job.recipe.family, job.store, _init(job), folder)
+    if where is None:
+        return None
+    found: Stepper | None = resolve(where)(job.recipe.family, job.store, _init(job), folder)
     return found
 
 

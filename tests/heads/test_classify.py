@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foretext.errors import UsageError
-from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape, layers_read, layers_of, pooled_width
+from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape, layers_of, layers_read, pooled_width
 from foretext.types import Batch, Origin, Target, TokenBatch, TokenVectors
 
 WIDTH = 6

@@ -25,5 +25,6 @@ class Host(Protocol):
 
 def make_host(name: Name, width: int, seed: int, source: str) -> AverageHost | ConvolutionHost | RecurrentHost:
     """The host called `name` for token vectors of `width`, with starting values that the seed and the source decide."""
-    make = {"average": AverageHost, "cnn": ConvolutionHost, "bilstm": RecurrentHost}[name]
-    return make(width, seed=seed, name=f"host.{source}")
+    make: type[AverageHost | ConvolutionHost | RecurrentHost] = {"average": AverageHost, "cnn": ConvolutionHost, "bilstm": RecurrentHost}[name]
+    made: AverageHost | ConvolutionHost | RecurrentHost = make(width, seed=seed, name=f"host.{source}")
+    return made

@@ -23,7 +23,7 @@ class ConvolutionHost(nn.Module):
         self, width: int, *, kernels: tuple[int, ...] = (3, 4, 5), maps: int = 100, seed: int = 0, name: str = "host"
     ) -> None:
         super().__init__()
-        self.width, self.kernels = maps * len(kernels), kernels
+        self.width, self.kernels, self.maps = maps * len(kernels), kernels, maps
         self.convolutions = nn.ModuleList(nn.Conv1d(width, maps, kernel) for kernel in kernels)
         start(self, seed, name)
 
@@ -38,7 +38,7 @@ class ConvolutionHost(nn.Module):
             line_LD = vectors_ND.new_zeros(len(vectors_ND) + gap * (count + 1), vectors_ND.shape[1])
             line_LD = line_LD.index_copy(0, at_N, vectors_ND)
             if not len(vectors_ND):
-                parts.append(vectors_ND.new_zeros(count, convolution.out_channels))
+                parts.append(vectors_ND.new_zeros(count, self.maps))
                 continue
             # A kernel that begins at place p sees p … p+gap: those of a sequence begin up to a gap before it.
             maps_PM = torch.relu(convolution(line_LD.T[None]))[0].T

@@ -25,8 +25,9 @@ class RecurrentHost(nn.Module):
         self.attention = nn.Linear(hidden, 1, bias=False)
         start(self, seed, name)
         with torch.no_grad():
-            for bias in (self.lstm.bias_ih_l0, self.lstm.bias_ih_l0_reverse):
-                bias[hidden : 2 * hidden] = 1.0
+            for path, parameter in self.lstm.named_parameters():
+                if path.startswith("bias_ih"):
+                    parameter[hidden : 2 * hidden] = 1.0
 
     def forward(self, vectors_ND: Tensor, lengths_S: Tensor) -> Tensor:
         """[S,H]."""

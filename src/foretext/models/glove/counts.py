@@ -201,13 +201,13 @@ class Counting:
         ids = np.ascontiguousarray(self.store.ids[start:stop], dtype=np.int32)
         ends = np.ascontiguousarray(ends, dtype=np.int64)
         n = int(sorting.stream(ids, self._ranks, ends, skipped, fresh, self.config.window, words, low, before))
-        at, keys = before, self._keys
+        done = before
         while True:
-            at, self._filled = sorting.collect(
-                words, low, at, n, self.config.symmetric, self._base, self._reach, self._weights, self._cells, keys,
+            done, self._filled = sorting.collect(
+                words, low, done, n, self.config.symmetric, self._base, self._reach, self._weights, self._cells, self._keys,
                 self._filled, self._shift, self._bits,
             )
-            if at >= n:
+            if done >= n:
                 break
             self._spill()
         self._history = words[low[n] : n].copy()

@@ -38,7 +38,7 @@ class Growing:
 
     def append(self, data: NDArray[Any]) -> None:
         """Add an array's bytes; ResourceError where the disk is full. What a failed write left is cut off by the next."""
-        raw = memoryview(np.ascontiguousarray(data)).cast("B") if data.size else b""
+        raw = data.tobytes()
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
             with open(handle, "r+b", buffering=0) as file:

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -26,23 +26,26 @@ _LINE = 16
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _touch(typing: Any, table: Any, row: Any, place: Any) -> Any:
+def _prefetch(typing: Any, table: Any, row: Any, place: Any) -> Any:
     """Ask for the cache line of element `place` (4-byte numbers from the row's start) of `table[row]`, to be written."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.args[0]
         array = context.make_array(kind)(context, builder, arguments[0])
-        stride = cgutils.unpack_tuple(builder, array.strides, kind.ndim)[0]
+        stride = builder.extract_value(array.strides, 0)
         offset = builder.add(builder.mul(arguments[1], stride), builder.mul(arguments[2], ir.Constant(arguments[2].type, 4)))
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         pointer = builder.gep(builder.bitcast(array.data, byte), [offset])
         form = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        prefetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
+        insert: Any = cgutils.get_or_insert_function
+        prefetch = insert(builder.module, form, "llvm.prefetch.p0")
         builder.call(prefetch, [pointer, number(1), number(3), number(1)])
         return context.get_dummy_value()
 
     return types.none(table, types.int64, types.int64), generate
+
+
+_touch: Any = intrinsic(_prefetch)
 
 
 @jit

@@ -197,9 +197,8 @@ class Glove:
             return [future.result() for future in futures]
 
     def _after(self, before: Sequence[Future[Result]], unit: Unit, seed: int) -> Result:
-        if not all([future.result()[2] for future in before]):
-            return 0.0, 0, False
-        return self._train(unit, seed)
+        results = [future.result() for future in before]
+        return self._train(unit, seed) if all(finite for _, _, finite in results) else (0.0, 0, False)
 
     def _train(self, unit: Unit, seed: int) -> Result:
         """One unit: (summed loss, entries, finite)."""
