@@ -196,8 +196,8 @@ def test_a_vocabulary_or_a_window_without_words_is_refused(tmp_path: Path) -> No
     alone = build_store(lonely, train_tokenizer(WORDS, lonely, workers=0), tmp_path / "alone", held_out=0.0, workers=0)
     with pytest.raises(DataError, match="within 5 words of each other"):
         counted(config(min_count=1), alone, ranked_words(config(min_count=1), alone, None, ""))
+    every = config(held_out=1.0)
     with pytest.raises(DataError, match="held out"):
-        every = config(held_out=1.0)
         counted(every, store, ranked_words(every, store, None, ""))
 
 

@@ -216,7 +216,7 @@ def test_minutes_count_from_before_counting_and_counts_are_kept(tmp_path: Path, 
             lines.append(text)
 
     setting = replace(ONE, cache=tmp_path / "cache")
-    made = pretrain(recipe(), corpus(), tmp_path / "one", limits=Limits(minutes=0.05, evaluations=1), setting=setting, watch=Watch())
+    made = pretrain(recipe(), corpus(), tmp_path / "one", limits=Limits(minutes=0.02, evaluations=1), setting=setting, watch=Watch())
     assert made.provenance.steps > 5 and any("a first phase" in line for line in lines)
     lines.clear()
     with monkeypatch.context() as patch:
