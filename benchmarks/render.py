@@ -36,6 +36,7 @@ SECTIONS: Sequence[tuple[str, str]] = (
     ("race", "Wall time to the Trainer's held-out loss"),
     ("store", "Corpus to token store"),
     ("static", "Word vectors beside gensim and fastText"),
+    ("glove", "GloVe: counting and training"),
     ("finetune", "Fine-tuning a classifier"),
     ("processes", "Two processes"),
     ("startup", "Start-up"),
@@ -64,7 +65,9 @@ def render(cells: Sequence[Cell]) -> str:
 
 
 def _section(cell: Cell) -> str:
-    known: Mapping[str, Callable[[Cell], Iterable[str]]] = {"mlm": _mlm, "race": _race, "startup": _startup, "static": _static}
+    known: Mapping[str, Callable[[Cell], Iterable[str]]] = {
+        "mlm": _mlm, "race": _race, "startup": _startup, "static": _static, "glove": _glove,
+    }  # fmt: skip
     body = [f"\n### {cell.name}\n\n", _where(cell), *known.get(cell.benchmark, _plain)(cell)]
     for check in cell.checks:
         verdict = "holds" if check.passed else "**fails**"
@@ -218,6 +221,34 @@ def _static(cell: Cell) -> Iterable[str]:
         yield f"- the bound: {needed:,} FLOP a raw word over {limit / 1e9:,.0f} GFLOP/s, the same threads' matrix product in the same run\n"
     for line in cell.facts.get("notes", ()):
         yield f"- {line}\n"
+
+
+def _glove(cell: Cell) -> Iterable[str]:
+    """Rates, the gate by CPU time, the share of the machine's limits, and the vectors' worth."""
+    config, facts, training = cell.config, cell.facts, cell.config["part"] == "training"
+    yield (
+        f"{cell.data['words']:,} words of {cell.data['source']}, vocabulary {facts['sides']['ours']['vocabulary']:,}, window "
+        f"{config['window']} to each side, {config['memory']:g} MB to count in"
+        + (f"; {facts['sides']['ours']['entries']:,} non-zeros, {config['epochs']:g} epochs a round, x_max {config['x_max']:g}" if training else "")
+        + ".\n\n"
+    )
+    everything = [r for rounds in cell.rounds.values() for r in rounds]
+    measures = [n for n in ("WordSim", "SimLex", "analogies", "held-out loss") if all(n in r.extra for r in everything)] if training else []
+    rows = []
+    for side, rounds in cell.rounds.items():
+        frugal = quartiles([r.frugality for r in rounds])[1]
+        row = [side, spread([r.rate for r in rounds]), f"{frugal:,.0f}", verdict(frugal, config["gate"]) if side == "ours" else ""]
+        if training:
+            row += [f"{100 * frugal * facts['flops'] / facts['peak']:.0f} %", f"{100 * frugal * facts['bytes'] / facts['bandwidth']:.0f} %"]
+        rows.append(row + [f"{quartiles([r.extra[n] for r in rounds])[1]:.{4 if n == 'held-out loss' else 1}f}" for n in measures])
+    bounds = ["of the arithmetic", "of the memory"] if training else []
+    yield table(["side", f"{config['unit']}/s", "a CPU-second", "gate", *bounds, *measures], rows)
+    if training:
+        yield (
+            f"- the bounds: {facts['flops']:,} FLOP a non-zero over {facts['peak'] / 1e9:,.0f} GFLOP a CPU-second (a float32 product), "
+            f"{facts['bytes']:,} bytes over {facts['bandwidth'] / 1e9:,.1f} GB/s (one array added to another), one thread, same run; above "
+            "100 % of the memory a cache held the rows\n"
+        )
 
 
 def _plain(cell: Cell) -> Iterable[str]:

@@ -19,7 +19,7 @@ from foretext.bundle import ADAPTED, SOURCE, Pretrained, read_pretrained
 from foretext.errors import ArtefactError, UsageError
 from foretext.folder import fingerprint, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.models.catalog import family
-from foretext.strategies import Settled
+from foretext.strategies import Settled, dropout_of
 from foretext.tasks.base import Prediction
 from foretext.tasks.classify import ClassifyTask
 from foretext.types import JSON, Arrays, Encoder, Floats
@@ -125,7 +125,8 @@ class Adapted:
         """What it is and how it came about, for people."""
         told = self.provenance
         data, dev = told.get("data", {}), told.get("dev", {})
-        rows = [f"a classifier of {len(self.labels)} labels by {self.settled.config.how}: {_few(self.labels)}"]
+        host = "" if self.settled.config.host == "none" else f" with a host ({self.settled.config.host})"
+        rows = [f"a classifier of {len(self.labels)} labels by {self.settled.config.how}{host}: {_few(self.labels)}"]
         if data:
             rows.append(f"{data['train']:,} training texts, {data['dev']:,} dev texts ({data['dev set']})")
         if dev.get("mean") is not None:
@@ -225,10 +226,11 @@ def head_config(task: ClassifyTask, settled: Settled) -> "ClassifyHeadConfig":
     return ClassifyHeadConfig(
         pool=settled.pool,
         layers=settled.layers,
-        dropout=settled.config.dropout,
+        dropout=dropout_of(settled.config),
         hidden=settled.config.hidden,
         normalize=settled.normalize,
         multi=task.multi,
+        host=settled.config.host,
     )
 
 

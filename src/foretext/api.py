@@ -111,6 +111,7 @@ def transfer(
     out: str | Path,
     *,
     how: Literal["features", "frozen", "finetune"] = "finetune",
+    host: Literal["none", "average", "cnn", "bilstm"] | None = None,
     dev: Any = None,
     text: str | None = None,
     label: str | None = None,
@@ -123,11 +124,12 @@ def transfer(
     resume: bool = False,
 ) -> Adapted:
     """Stage two, classification. `train`, `dev`: labelled files, or lists of (text, label); `how`: features, frozen or
-    finetune; `config`: a TOML file or mapping with [strategy] and [task]."""
+    finetune; `host`: a network between the token vectors and the decision; `config`: a TOML file or mapping with [strategy]
+    and [task]."""
     given = [pretrained] if isinstance(pretrained, str | Path | Pretrained) else list(pretrained)
     opened = [_opened(p) for p in given]
     sources = {"text" if i == 0 else f"text{i + 1}": source for i, source in enumerate(opened)}
-    strategy, task = settle_transfer(how, text=text, label=label, config=config)
+    strategy, task = settle_transfer(how, host=host, text=text, label=label, config=config)
     return _transfer(
         sources,
         task,
@@ -214,6 +216,7 @@ def settle(
 def settle_transfer(
     how: str,
     *,
+    host: str | None = None,
     text: str | None = None,
     label: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
@@ -225,7 +228,8 @@ def settle_transfer(
             raise UsageError(f"unknown table {name!r}", file=file, remedy="use [strategy] and [task]")
         if not isinstance(values[name], Mapping):
             raise UsageError(f"expected a table, found {shown(values[name])}", file=file, place=name, remedy=f"write [{name}]")
-    strategy = override(StrategyConfig(), {"how": how, **values.get("strategy", {})}, file=file, place="strategy")
+    asked = {} if host is None else {"host": host}
+    strategy = override(StrategyConfig(), {"how": how, **values.get("strategy", {}), **asked}, file=file, place="strategy")
     named = {n: v for n, v in (("text", text), ("label", label)) if v is not None}
     task = override(ClassifyConfig(), {**values.get("task", {}), **named}, file=file, place="task")
     return strategy, task

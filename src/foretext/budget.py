@@ -18,17 +18,17 @@ ENDLESS = 1_000_000_000
 """A provisional length, so that a trial runs at the run's beginning (warm-up rates), not past its end."""
 
 
-def planned(job: Job, watch: Watch) -> tuple[Stepper, Limits, str]:
+def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits, str]:
     """The run's Stepper with its length fixed, the run's limits, and the reason: steps as given, epochs counted, or
     minutes divided by what a short trial measured (making the Stepper and the trial come off the budget, and
-    evaluations are as many as it bears)."""
+    evaluations are as many as it bears). `spent`: seconds of the budget that are gone."""
     limits = job.recipe.limits
     if limits.steps is not None:
         return make(job, steps=limits.steps, watch=watch), limits, f"{limits.steps:,} steps, as asked"
     if limits.minutes is None:
         stepper, why = _by_epochs(job, watch)
         return stepper, limits, why
-    began = time.monotonic()
+    began = time.monotonic() - spent
     stepper = make(job, steps=ENDLESS, watch=watch)
     watch.say("a short trial turns minutes into steps")
     rate = _measured(job, stepper, min(TRIAL_SECONDS, TRIAL_SHARE * 60.0 * limits.minutes), watch)

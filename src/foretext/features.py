@@ -1,9 +1,10 @@
 """Encoders that do not learn: read without gradients (`frozen`), or read once and remembered (`features`).
 
 Both stand in a Model where an encoder stands, so one head, one stepper and one loop serve every strategy. What is
-remembered is what the head computes before its first parameter: each layer it reads, pooled to one vector a window.
+remembered is what the head computes before its first parameter: each layer it reads, pooled to one vector a window, or
+where a host reads them each token's. An item is a window or a token accordingly.
 
-S sequences (windows) · L layers read · P pooled width · R rows · T tokens a row
+S sequences (windows) · I items · L layers read · P width of an item's vector · R rows · T tokens a row
 """
 
 import shutil
@@ -17,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from foretext.data.batches import view_to_torch
+from foretext.data.plan import offsets, spread
 from foretext.data.prepared import Prepared
 from foretext.errors import ArtefactError, ResourceError
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_arrays, sealing, write_arrays
-from foretext.heads.classify import ClassifyHeadConfig, Shape, layers_read, pooled_layers, pooled_width
+from foretext.heads.classify import ClassifyHeadConfig, Shape, layers_of, layers_read, pooled_width
 from foretext.layers.ragged import tensor
 from foretext.types import Encoder, Floats, Ints, TokenBatch, TokenVectors
 
@@ -29,7 +31,7 @@ Sees = Literal["self", "left", "left|right", "both"]
 
 
 class Remember(Protocol):
-    """How vectors that are read once are come by: (pooled layers of all windows [S,L,P], whether they were there
+    """How vectors that are read once are come by: (layers of all items [I,L,P], whether they were there
     already). `source`: the encoder's `weights_key`."""
 
     def __call__(
@@ -82,7 +84,7 @@ class Frozen(nn.Module):
 
 @final
 class Remembered(nn.Module):
-    """Pooled vectors [S,L,P] in an encoder's place: a "token" is a window's number, a layer is that window's vector."""
+    """Vectors [I,L,P] in an encoder's place: a "token" is an item's number, a layer is that item's vector."""
 
     limit: int | None = None
     sees: Sees = "self"
@@ -94,9 +96,9 @@ class Remembered(nn.Module):
         self._is_summary = is_summary
         self.widths = (features.shape[2],) * features.shape[1]
 
-    def features(self, windows: Ints) -> Floats:
-        """The vectors of these windows, [n,L,P]."""
-        return self._features_LSP[:, torch.from_numpy(windows)].transpose(0, 1).cpu().numpy()
+    def features(self, items: Ints) -> Floats:
+        """The vectors of these items, [n,L,P]."""
+        return self._features_LSP[:, torch.from_numpy(items)].transpose(0, 1).cpu().numpy()
 
     @property
     def table(self) -> Any:
@@ -112,8 +114,15 @@ class Remembered(nn.Module):
         return {}
 
 
-def remembered_view(prepared: Prepared) -> Prepared:
-    """The same examples for a `Remembered` encoder: each window is one token, its own number."""
+def items(prepared: Prepared, config: ClassifyHeadConfig, windows: Ints) -> Ints:
+    """The numbers of these windows' items, window after window."""
+    return windows if config.host == "none" else spread(prepared.first[windows], prepared.lengths[windows])
+
+
+def remembered_view(prepared: Prepared, config: ClassifyHeadConfig) -> Prepared:
+    """The same examples for a `Remembered` encoder: each window is one token, its own number; for a host, each token."""
+    if config.host != "none":
+        return Prepared(ids=np.arange(len(prepared.ids)), first=prepared.first, sequences=prepared.sequences)
     windows = len(prepared.lengths)
     return Prepared(ids=np.arange(windows), first=np.arange(windows + 1), sequences=prepared.sequences)
 
@@ -127,8 +136,9 @@ def remembered_head(config: ClassifyHeadConfig, layers: int) -> ClassifyHeadConf
 
 
 def forecast_bytes(prepared: Prepared, shape: Shape, config: ClassifyHeadConfig) -> int:
-    """Size of the features of all windows, fp32."""
-    return 4 * len(prepared.lengths) * layers_read(shape, config) * pooled_width(shape, config)
+    """Size of the features of all items, fp32."""
+    count = len(prepared.lengths if config.host == "none" else prepared.ids)
+    return 4 * count * layers_read(shape, config) * pooled_width(shape, config)
 
 
 @torch.no_grad()
@@ -142,8 +152,8 @@ def encode(
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> Floats:
-    """Pooled layers of the given windows (None: all S), fp32 [S,L,P]; like lengths are read together, so that little is
-    padding."""
+    """Layers of the items of the given windows (None: all), fp32 [I,L,P]; like lengths are read together, so that little
+    is padding."""
     assert isinstance(encoder, nn.Module)
     encoder.eval()
     encoder.to(device)
@@ -155,14 +165,15 @@ def encode(
     for group in single.groups(longest_first, most_tokens):
         view = view_to_torch(single.batch(group, one_row=encoder.sees == "self"), device)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
-            layers = pooled_layers(encoder(view), config)
+            layers = layers_of(encoder(view), config)
         parts.append(torch.stack([layer.float() for layer in layers], dim=1).cpu())
         order.append(group)
     flat = torch.cat(parts).numpy()
-    place = np.empty(len(single), np.int64)
-    place[wanted] = np.arange(len(wanted))
+    sizes = np.ones(len(single), np.int64) if config.host == "none" else single.lengths
+    first, read = np.empty(len(single), np.int64), np.concatenate(order)
+    first[wanted] = offsets(sizes[wanted])[:-1]
     features: Floats = np.empty_like(flat)
-    features[place[np.concatenate(order)]] = flat
+    features[spread(first[read], sizes[read])] = flat
     return features
 
 
@@ -182,7 +193,8 @@ def cached_encode(
     The key is the encoder's (`source`: a fingerprint of its weights), every token, and what the head reads; a damaged
     folder is made anew, and two writers wait for each other. Too little disk space → ResourceError with the bytes.
     """
-    key = fingerprint(KIND, source, config.pool, config.layers, bf16, *_content(prepared))
+    what = config.pool if config.host == "none" else "tokens"
+    key = fingerprint(KIND, source, what, config.layers, bf16, *_content(prepared))
     path = cache / KIND / key
     with locked(path):
         if is_sealed(path):

@@ -22,9 +22,10 @@ def pretraining_need(
     """Bytes of pretraining `recipe` on `store`; the network is counted without being made. `known`: networks that were
     counted before, by the family's settings."""
     config: Any = recipe.family
-    if family(config.name).stepper is not None:  # two tables, and a checkpoint's copy of them
+    if family(config.name).stepper is not None:  # its tables (two, where it does not say), and a checkpoint's copy of them
         rows = int((store.counts >= getattr(config, "min_count", 1)).sum())
-        return Need(weights=8 * rows * config.width, copies=8 * rows * config.width)
+        size = 4 * getattr(config, "tables", 2) * rows * config.width
+        return Need(weights=size, copies=size)
     import torch
 
     known = {} if known is None else known

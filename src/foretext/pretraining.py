@@ -36,6 +36,7 @@ from foretext.recipe import Recipe, from_json, to_json
 from foretext.steppers import (
     Job,
     arrays_of,
+    before,
     check_processes,
     device_of,
     make,
@@ -98,8 +99,22 @@ def pretrain(
             return load_pretrained(out)
         work = work_folder(out, resume=resume)
         with _job(recipe, corpus, source, vectors, setting, watch) as job:
-            stepper, plan = _planned(job, corpus, work, watch)
+            spent = _first_phase(job, corpus, work, watch)
+            stepper, plan = _planned(job, corpus, work, watch, spent)
             return _train(job, stepper, plan, out, work, watch)
+
+
+def _first_phase(job: Job, corpus: Corpus, work: Path, watch: Watch) -> float:
+    """Run what the family needs before its own steps (GloVe's counting), if it is not there; the seconds it took.
+
+    It has checkpoints of its own, so a signal loses nothing; what it makes stays in the cache for the next run."""
+    folder = work / "before"
+    stepper = before(job, folder / "files")
+    if stepper is None:
+        return 0.0
+    watch.say(f"a first phase: {job.recipe.family.name} reads {len(job.store.ids):,} tokens")
+    identity = {"corpus": corpus.key, "store": job.store.key}
+    return run(stepper, folder, Limits(evaluations=0, keep=1), watch, identity=identity).seconds
 
 
 def _train(job: Job, stepper: Stepper, plan: JSON, out: Path, work: Path, watch: Watch) -> Pretrained:
@@ -245,9 +260,9 @@ def _job(
         yield replace(job, crew=crew)
 
 
-def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Stepper, JSON]:
+def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch, spent: float = 0.0) -> tuple[Stepper, JSON]:
     """The run's Stepper, and what it will do: read back where it was begun, else decided and written down now, before
-    the first step."""
+    the first step. `spent`: seconds that a first phase took from the budget."""
     file, recipe = work / "run.json", job.recipe
     source = job.source.key if job.source else ""
     mine = {"corpus": corpus.key, "recipe_key": _lasting_key(recipe), "store": job.store.key, "source": source}
@@ -262,7 +277,7 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch) -> tuple[Steppe
     init = job.first.report if job.first is not None else {} if job.source is not None else {"from": recipe.init_embeddings}
     precision = settled_precision(job) if recipe.objectives else None
     parts = settled_parts(recipe, job.processes) if recipe.objectives else None
-    stepper, limits, why = planned(replace(job, precision=precision, parts=parts), watch)
+    stepper, limits, why = planned(replace(job, precision=precision, parts=parts), watch, spent)
     watch.say(why)
     plan = {**mine, "recipe": to_json(recipe), "steps": stepper.total, "precision": precision, "parts": parts}
     plan.update(why=why, init=init)

@@ -42,7 +42,7 @@ class ObjectiveConfig(Protocol):
 class Recipe:
     """Stage one = encoder × objectives × data × optimisation.
 
-    A family whose loss lives in its own room (word2vec) leaves `windows` None and `objectives` empty.
+    A family whose loss lives in its own room (word2vec, GloVe) leaves `windows` None and `objectives` empty.
     """
 
     name: str

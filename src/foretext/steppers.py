@@ -80,6 +80,15 @@ def make(job: Job, *, steps: int, watch: Watch, fresh: bool = True) -> Stepper:
     return gradient(job, steps=steps, watch=watch, fresh=fresh)
 
 
+def before(job: Job, folder: Path) -> Stepper | None:
+    """What must be run to its end before `make`, with its own files in `folder`; None where there is nothing to do."""
+    where = family(job.recipe.family.name).before
+    if where is None:
+        return None
+    found: Stepper | None = resolve(where)(job.recipe.family, job.store, _init(job), folder)
+    return found
+
+
 def steps_per_epoch(job: Job) -> float:
     """Updates that one pass over the training part takes."""
     room = family(job.recipe.family.name)
@@ -94,7 +103,8 @@ def steps_per_epoch(job: Job) -> float:
 def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
     """What the run made, without optimizer state, and the tokenizer of its vocabulary: for word vectors the prefix of
     the lexicon that was trained; where pieces are not ranked, rows that were never reached are zero."""
-    arrays = {n: a for n, a in stepper.state().arrays.items() if n.startswith(("encoders.", "heads."))}
+    own = getattr(stepper, "arrays", None)  # where what is trained is not what is kept, as in GloVe
+    arrays = {n: a for n, a in (own() if own else stepper.state().arrays).items() if n.startswith(("encoders.", "heads."))}
     tokenizer = job.store.tokenizer
     table = arrays.get(STATIC_TABLE)
     missing = tokenizer.size - len(table) if table is not None else 0
@@ -103,7 +113,7 @@ def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
         tokenizer = lexicon.prefix(tokenizer.size - missing)
     elif missing:
         rows = len(table)  # a tree's nodes are no pieces
-        arrays = {name: np.pad(array, ((0, missing), (0, 0))) if len(array) == rows else array for name, array in arrays.items()}
+        arrays = {n: np.pad(a, [(0, missing), *[(0, 0)] * (a.ndim - 1)]) if len(a) == rows else a for n, a in arrays.items()}
     return tokenizer, arrays
 
 

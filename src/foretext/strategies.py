@@ -48,8 +48,12 @@ class StrategyConfig:
     pooler with next-sentence prediction), else the mean over tokens."""
     layers: Literal["auto", "last", "mix"] | int = "auto"
     """Which layers the head reads; "auto": a learned mix of all for features and frozen, the last for finetune."""
-    dropout: float = 0.1
-    """Of the example vector, in training."""
+    host: Literal["none", "average", "cnn", "bilstm"] = "none"
+    """A network between the token vectors and the decision, trained with it: "average", the mean through three dense layers
+    (Iyyer et al. 2015); "cnn" (Kim 2014); "bilstm" with attention (Zhou et al. 2016). With finetune the encoder is its first
+    layer and moves; with features and frozen it stays. Then `pool` says nothing."""
+    dropout: float | None = None
+    """Of the example vector, in training; None = 0.1, with a host 0.5 (Kim 2014, section 3.1; Zhou et al. 2016, section 4.1)."""
     hidden: int = 0
     """Width of a hidden layer in the head; 0 = none."""
     warmup: float = 0.1
@@ -76,7 +80,7 @@ class StrategyConfig:
         wrong = {
             "batch": self.batch is not None and self.batch < 1,
             "layer_decay": not 0 < self.layer_decay <= 1,
-            "dropout": not 0 <= self.dropout < 1,
+            "dropout": self.dropout is not None and not 0 <= self.dropout < 1,
             "hidden": self.hidden < 0,
             "evaluations": self.evaluations < 1,
             "micro_tokens": self.micro_tokens < 1,
@@ -94,6 +98,8 @@ class StrategyConfig:
         for name, bad in wrong.items():
             if bad:
                 raise UsageError(f"strategy.{name}: {getattr(self, name)!r} is out of range", remedy=_RANGES.get(name, ""))
+        if self.host != "none" and self.pool not in ("auto", "mean"):
+            raise UsageError(f"strategy.pool: a host reads every token, found {self.pool!r}", remedy="leave pool out, or the host")
         if self.how != "finetune" and (self.layer_decay != 1.0 or self.unfreeze != "none"):
             raise UsageError(f"how = {self.how!r} trains no encoder layer", remedy='layer_decay and unfreeze go with how = "finetune"')
 
@@ -142,9 +148,9 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
     pool, layers = _reads(config, offers)
     # Token vectors of unlike families differ in scale by orders of magnitude; a summary is read as it was trained.
     normalize = pool != "summary"
-    linear = normalize and not config.hidden
+    linear = normalize and not config.hidden and config.host == "none"
     if config.start == "probe" and not (tuned and linear):
-        raise UsageError("strategy.start: a probe needs how = finetune, a pool other than summary, and no hidden layer")
+        raise UsageError("strategy.start: a probe needs how = finetune, a pool other than summary, no hidden layer and no host")
     probe = tuned and linear and (config.start == "probe" or (config.start == "auto" and config.unfreeze == "none"))
     rate, head_rate = _rates(config, offers, normalize=normalize, probe=probe)
     batch, epochs, least = _course(config, offers)
@@ -164,6 +170,13 @@ def settle(config: StrategyConfig, offers: Mapping[str, Offer], examples: int) -
         schedule=ScheduleConfig(shape="linear", warmup=config.warmup),
         phases=_phases(config, offers, head_rate / peak),
     )
+
+
+def dropout_of(config: StrategyConfig) -> float:
+    """Dropout of the example vector: as asked, or the default."""
+    if config.dropout is not None:
+        return config.dropout
+    return 0.1 if config.host == "none" else 0.5
 
 
 def _ridge(config: StrategyConfig, width: int, examples: int) -> OptimizerConfig:
@@ -201,7 +214,7 @@ def _reads(
     tuned = config.how == "finetune"
     pool = config.pool
     if pool == "auto":
-        pool = "summary" if tuned and config.layers in ("auto", "last") and all(o.summary for o in offers.values()) else "mean"
+        pool = "summary" if tuned and config.host == "none" and config.layers in ("auto", "last") and all(o.summary for o in offers.values()) else "mean"
     layers = config.layers
     least = min(len(offer.widths) for offer in offers.values())
     if isinstance(layers, int) and not 0 <= layers < least:
@@ -231,12 +244,13 @@ def _rates(config: StrategyConfig, offers: Mapping[str, Offer], *, normalize: bo
     more: the published miniatures were tuned up to 3e-4, and a 256 wide one pretrained here for minutes did at least as
     well at 5e-4 as at 1.6e-4 (76.6 and 75.0 % of 500 texts, 20 training texts a label, one seed); hence 5e-5 · (768 / width)², at most 5e-4. A table
     of static vectors has no layers to upset and gets 3e-3. A new head reading vectors of length √P learns at 5e-3, one
-    that reads a summary like the encoder, but at least at 1e-3.
+    that reads a summary like the encoder, but at least at 1e-3, and a host at 1e-3, Adam's own default (Kingma & Ba 2015).
     """
     width = max(offer.widths[-1] for offer in offers.values())
     contextual = any(offer.contextual for offer in offers.values())
     rate = config.rate or (min(5e-4, 5e-5 * (768 / width) ** 2) if contextual else 3e-3)
     default = 5e-3 if normalize and not probe else max(rate, 1e-3)
+    default = default if config.host == "none" else 1e-3
     return rate, config.head_rate or default
 
 

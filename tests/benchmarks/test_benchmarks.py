@@ -13,6 +13,7 @@ from benchmarks import (
     cells,
     finetune,
     gemm,
+    glove,
     mlm,
     ours,
     peers,
@@ -206,3 +207,16 @@ def test_an_edited_cell_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps(value))
     with pytest.raises(ArtefactError, match="edited"):
         cells.read(file)
+
+
+def test_glove_at_its_tiniest(tmp_path: Path) -> None:
+    given = ["--characters", "60000", "--text", "zipf", "--width", "8", "--epochs", "1", "--rounds", "1", "--memory", "1", "--min-count", "2"]
+    counting, training = glove.main([*given, "--inline", "--out", str(tmp_path)])
+    (counted,), (trained,) = counting.rounds["ours"], training.rounds["ours"]
+    assert counted.units == counting.data["words"] > 5000 and counted.extra["runs"] >= 1
+    entries = training.facts["sides"]["ours"]["entries"]
+    assert 0.98 * entries < trained.units <= entries, "the diagonal is its own mirror image, and no more is left out"
+    assert set(training.rounds) == {"ours", "ours, 2 threads", "ours, 2 threads in step"}
+    assert trained.extra["held-out loss"] == training.rounds["ours, 2 threads in step"][0].extra["held-out loss"]
+    text = render.render(cells.read_all(tmp_path))
+    assert "GloVe: counting and training" in text and "of the memory" in text and text.count("≥ ") >= 2

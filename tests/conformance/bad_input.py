@@ -52,7 +52,10 @@ def _no_targets(row: Row | TaskRow) -> None:
     """A batch in which nothing is asked: loss and gradient are 0, not NaN, and an update leaves numbers."""
     stepper = row.stepper(2)
     if isinstance(row, Row) and row.own:
-        stepper.keep[:] = 0.0  # every word is sub-sampled away
+        if hasattr(row.own, "nothing"):
+            row.own.nothing(stepper)
+        else:
+            stepper.keep[:] = 0.0  # every word is sub-sampled away
         report = stepper.step()
         assert (report.loss, report.count) == (0.0, 0)
         return

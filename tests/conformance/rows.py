@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from conformance import skipgram
+from conformance import glove, skipgram
 from conformance.layout import Sequence, explode
 from conformance.texts import corpus, labelled
 from foretext.bundle import SOURCE, Pretrained, build_model
@@ -23,6 +23,7 @@ from foretext.data.config import WindowsConfig
 from foretext.data.render import Example, render_all
 from foretext.models.bert.config import BertConfig
 from foretext.models.catalog import family
+from foretext.models.glove.config import GloveConfig
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.objectives import MaskedConfig, NextSentenceConfig
 from foretext.recipe import Recipe
@@ -60,6 +61,9 @@ class Row:
     recipe: Recipe
     rate: float = 1e-2
     own: Any = None
+    mixed: bool = False
+    """Whether topics meet in some documents of its corpus: GloVe learns from pairs that occur, and of topics that never meet
+    nothing tells it that they differ."""
 
     @property
     def name(self) -> str:
@@ -125,11 +129,14 @@ class TaskRow:
     task: str
     multi: bool
     how: Any
+    host: Any = "none"
 
     @property
     def name(self) -> str:
         """The row's name in the matrix."""
-        return f"{self.task} {'several labels' if self.multi else 'one label'} · {self.source.family} · {self.how}"
+        return f"{self.task} {'several labels' if self.multi else 'one label'} · {self.source.family} · {self.how}" + (
+            "" if self.host == "none" else f" · {self.host}"
+        )
 
     @property
     def family(self) -> str:
@@ -140,7 +147,9 @@ class TaskRow:
     def strategy(self) -> StrategyConfig:
         """Short, on few texts, without a cache."""
         tuned: dict[str, Any] = {"start": "random", "head_rate": 0.02} if self.how == "finetune" else {"prior": 300.0}
-        return StrategyConfig(how=self.how, steps=40, batch=8, cache=False, evaluations=2, **tuned)
+        if self.host != "none":
+            tuned["head_rate"] = 3e-3  # a short run
+        return StrategyConfig(host=self.host, how=self.how, steps=40, batch=8, cache=False, evaluations=2, **tuned)
 
     def bench(self, **changes: Any) -> Bench:
         """The task on its texts; `texts`, `strategy` and `config` may be others."""
@@ -165,8 +174,8 @@ class TaskRow:
         return stepper
 
     def tokens(self, micro: int) -> int:
-        """About so many texts' tokens; a remembered text is one token."""
-        return 2 * micro + 1 if self.how == "features" else 8 * micro + 2
+        """About so many texts' tokens; a remembered text is one token, but for a host."""
+        return 2 * micro + 1 if self.how == "features" and self.host == "none" else 8 * micro + 2
 
     def model(self, dtype: torch.dtype, *, seed: int = 0) -> Model:
         """The network with its classification head, every parameter stirred; no dropout."""
@@ -219,7 +228,7 @@ def cast_to(model: Model, dtype: torch.dtype) -> Any:
 
 @cache
 def _store(row: Row, shuffled: bool) -> TokenStore:
-    text = corpus(shuffled=shuffled)
+    text = corpus(shuffled=shuffled, mixed=row.mixed)
     tokenizer = train_tokenizer(row.recipe.tokenizer, corpus(), workers=0)
     return build_store(text, tokenizer, scratch() / "stores", held_out=row.recipe.held_out, workers=0)
 
@@ -278,6 +287,16 @@ ROWS = (
         )
         for method in ("blocks", "pairs")
     ),
+    Row(
+        recipe=Recipe(
+            name="glove",
+            family=GloveConfig(width=12, window=3, min_count=1, x_max=10.0, rate=0.2, held_out=0.1, tile=4, block=100),
+            tokenizer=TokenizerConfig(kind="words", special=("[UNK]",)),
+            held_out=0.15,
+        ),
+        own=glove,
+        mixed=True,
+    ),
 )
 """Every family of the catalog, in the configurations that run through other code."""
 
@@ -286,14 +305,26 @@ def _first(name: str) -> Row:
     return next(row for row in ROWS if row.family == name)
 
 
+def _whole(name: str) -> bool:
+    """Whether no family before `name` has the same encoder: then every strategy and form of task is tested on it."""
+    encoders = {row.family: family(row.family).encoder for row in reversed(ROWS)}
+    return next(other for other in dict.fromkeys(row.family for row in ROWS) if encoders[other] == encoders[name]) == name
+
+
 TASKS = tuple(
     TaskRow(source=_first(name), task="classify", multi=multi, how=how)
     for name in dict.fromkeys(row.family for row in ROWS)
     if "finetune" in family(name).can
     for multi in (False, True)
     for how in ("features", "frozen", "finetune")
-)
-"""Every task on every family that can be transferred, by every strategy."""
+    if _whole(name) or (not multi and how == "finetune")
+) + tuple(
+    TaskRow(source=_first(name), task="classify", multi=False, how=how, host=host)
+    for name, how, host in (
+        ("word2vec", "features", "average"), ("word2vec", "finetune", "cnn"), ("bert", "frozen", "bilstm"),
+    )
+)  # fmt: skip
+"""Every task on every encoder that can be transferred, by every strategy, and on every family by one; every host by one."""
 
 ALL: tuple[Row | TaskRow, ...] = (*ROWS, *TASKS)
 

@@ -1,7 +1,7 @@
 """What the suite must know of word2vec, whose loss and update live in a kernel of their own.
 
 A family with a stepper of its own (models/catalog.py) brings such a module: `gradient`, `epoch`, `spy`, `break_in`,
-`poison`, `measure`, `floor` and `learning`.
+`poison`, `measure`, `floor` and `learning`; and, where they are not word2vec's, `nothing` and `held_out`.
 """
 
 import math

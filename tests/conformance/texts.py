@@ -20,15 +20,16 @@ def sentence(ring: list[str], start: int, size: int) -> str:
     return " ".join(ring[(start + i) % len(ring)] for i in range(size))
 
 
-def documents(*, shuffled: bool = False, seed: int = 0) -> list[str]:
-    """The corpus, a string a document; `shuffled`: the words of all documents in no order, lengths kept."""
+def documents(*, shuffled: bool = False, mixed: bool = False, seed: int = 0) -> list[str]:
+    """The corpus, a string a document; `shuffled`: the words of all documents in no order, lengths kept; `mixed`: every
+    third document changes the ring at each sentence."""
     rng = generator(seed, "conformance documents")
     names = sorted(RINGS)
     made = []
     for number in range(DOCUMENTS):
-        ring = RINGS[names[number % len(names)]]
         sizes = rng.integers(3, 11, int(rng.integers(3, 8))).tolist()
-        made.append([sentence(ring, int(rng.integers(12)), size).split() for size in sizes])
+        rings = [RINGS[names[(number + i * (mixed and number % 3 == 0)) % len(names)]] for i in range(len(sizes))]
+        made.append([sentence(ring, int(rng.integers(12)), size).split() for ring, size in zip(rings, sizes, strict=True)])
     if shuffled:
         words = [word for document in made for line in document for word in line]
         pool = iter(rng.permutation(words).tolist())
@@ -36,9 +37,9 @@ def documents(*, shuffled: bool = False, seed: int = 0) -> list[str]:
     return ["\n".join(" ".join(line) + "." for line in document) for document in made]
 
 
-def corpus(*, shuffled: bool = False) -> Any:
+def corpus(*, shuffled: bool = False, mixed: bool = False) -> Any:
     """The corpus of `documents`."""
-    return strings_corpus(documents(shuffled=shuffled))
+    return strings_corpus(documents(shuffled=shuffled, mixed=mixed))
 
 
 def labelled(count: int, seed: int, *, multi: bool = False, shuffled: bool = False) -> list[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from foretext.errors import UsageError
-from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape, layers_read, pooled_layers, pooled_width
+from foretext.heads.classify import ClassifyHead, ClassifyHeadConfig, Shape, layers_of, layers_read, pooled_width
 from foretext.types import Batch, Origin, Target, TokenBatch, TokenVectors
 
 WIDTH = 6
@@ -169,10 +169,10 @@ def test_what_an_encoder_does_not_have_is_refused() -> None:
         ClassifyHead({"text": Shape(widths=(6, 7))}, 2, ClassifyHeadConfig(layers="mix"))
 
 
-def test_pooled_layers_are_all_that_comes_before_the_first_parameter() -> None:
+def test_layers_of_are_all_that_comes_before_the_first_parameter() -> None:
     seen = vectors()
     made = head(ClassifyHeadConfig(layers="mix"))
-    layers = pooled_layers(seen, made.config)
+    layers = layers_of(seen, made.config)
     assert [tuple(layer.shape) for layer in layers] == [(4, WIDTH)] * 3
     for level, layer in enumerate(layers):
         assert torch.allclose(layer[2], tokens(seen, 2, level).mean(0))
@@ -204,7 +204,7 @@ def test_dropout_acts_in_training_on_vector_and_hidden_layer() -> None:
 @pytest.mark.parametrize("chosen", [0, 1, 2])
 def test_every_layer_can_be_read_alone(chosen: int) -> None:
     seen = vectors()
-    (only,) = pooled_layers(seen, ClassifyHeadConfig(layers=chosen))
+    (only,) = layers_of(seen, ClassifyHeadConfig(layers=chosen))
     assert torch.allclose(only[2], tokens(seen, 2, chosen).mean(0))
     with pytest.raises(UsageError, match="layers 0 to 2, found"):
         head(ClassifyHeadConfig(layers=3))
@@ -253,7 +253,7 @@ def test_an_empty_sequence_adds_zeros_to_a_concatenation() -> None:
     bounds = seen.batch.bounds.clone()
     bounds[3] = torch.tensor([2, 0, 0])
     empty = replace(seen, batch=replace(seen.batch, bounds=bounds))
-    (pooled,) = pooled_layers(empty, ClassifyHeadConfig(pool="concat"))
+    (pooled,) = layers_of(empty, ClassifyHeadConfig(pool="concat"))
     assert not pooled[3].any()
     assert torch.equal(pooled[2, :WIDTH], tokens(seen, 2)[-1])
 

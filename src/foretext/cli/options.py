@@ -115,6 +115,8 @@ class Transfer:
     out: Path
     how: Literal["features", "frozen", "finetune"] = "finetune"
     """features: encode once, train a head; frozen: the same, encoding as it goes; finetune: train everything."""
+    host: Literal["none", "average", "cnn", "bilstm"] | None = None
+    """A network between the token vectors and the decision; cnn and bilstm see the order of the words."""
     dev: Path | None = None
     """Labelled file for early stopping; without it a part of TRAIN is split off and reported."""
     text: str | None = None

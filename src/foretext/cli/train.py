@@ -99,6 +99,7 @@ def transfer(chosen: options.Transfer) -> None:
         train,
         chosen.out,
         how=chosen.how,
+        host=chosen.host,
         dev=chosen.dev,
         text=chosen.text,
         label=chosen.label,

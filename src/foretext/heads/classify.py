@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foretext.errors import UsageError
+from foretext.heads import hosts
 from foretext.layers.initial import initialise
 from foretext.layers.mixing import ScalarMix
-from foretext.layers.ragged import gather, pool, pool_sequences, tensor
+from foretext.layers.ragged import gather, lengths, places, pool, pool_sequences, tensor
 from foretext.layers.softmax import widened
 from foretext.types import Batch, Target, TokenVectors
 
@@ -45,6 +46,9 @@ class ClassifyHeadConfig:
     what all texts share does not drown what sets them apart, and one learning rate suits families of any scale."""
     multi: bool = False
     """Several labels a text: each label has its own probability."""
+    host: Literal["none"] | hosts.Name = "none"
+    """A network that reads every token vector in place of `pool`, trained with the head. With `normalize` it reads token
+    vectors less their mean over some training texts, brought to length √D."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class Shape:
 
 @final
 class ClassifyHead(nn.Module):
-    """Pool each sequence, average an example's windows, then dropout → (hidden layer) → linear.
+    """Pool each sequence, or let the host read it; average an example's windows; then dropout → (hidden layer) → linear.
 
     Windows are averaged as vectors, unweighted: for a linear decision that equals averaging the windows' logits, so
     the answer is the normalised geometric mean of the windows' probabilities. Several sources stand side by side.
@@ -82,12 +86,14 @@ class ClassifyHead(nn.Module):
                 mixes[name] = ScalarMix(shape.widths)
         self.mixes = nn.ModuleDict(mixes)
         widths = {name: pooled_width(shape, config) for name, shape in sources.items()}
+        made = {name: hosts.make_host(config.host, widths[name], seed, name) for name in sources} if config.host != "none" else {}
+        self.hosts = nn.ModuleDict(made)
         self.centres = nn.ParameterDict()
         if config.normalize:
             for name, shape in sources.items():
                 centre_LP = torch.zeros(layers_read(shape, config), widths[name])
                 self.centres[name] = nn.Parameter(centre_LP, requires_grad=False)
-        width = sum(widths.values())
+        width = sum(host.width for host in made.values()) if made else sum(widths.values())
         self.dropout = nn.Dropout(config.dropout)
         self.hidden = nn.Linear(width, config.hidden) if config.hidden else None
         self.decision = nn.Linear(config.hidden or width, labels)
@@ -106,19 +112,25 @@ class ClassifyHead(nn.Module):
         return out
 
     def _example_vectors(self, name: str, vectors: TokenVectors) -> Tensor:
-        layers_SP = pooled_layers(vectors, self.config)
+        layers_IP = layers_of(vectors, self.config)
         if self.config.normalize:
-            layers_SP = [layer - centre for layer, centre in zip(layers_SP, self.centres[name], strict=True)]
-        x_SP: Tensor = self.mixes[name](layers_SP) if name in self.mixes else layers_SP[-1]
+            layers_IP = [layer - centre for layer, centre in zip(layers_IP, self.centres[name], strict=True)]
+        x_SP: Tensor = self.mixes[name](layers_IP) if name in self.mixes else layers_IP[-1]
+        if name in self.hosts:
+            x_SP = self.hosts[name](self._to_length(x_SP), lengths(vectors.batch))
         origin = vectors.batch.origin
         assert origin is not None, "a classification batch says which example each sequence belongs to"
         example_S = torch.as_tensor(origin.example, device=x_SP.device)
         x_NP = pool(x_SP, example_S, int(example_S.max()) + 1)
+        return x_NP if self.hosts else self._to_length(x_NP)
+
+    def _to_length(self, x_NP: Tensor) -> Tensor:
+        """Vectors brought to length √P, where the head is to do so."""
         return F.normalize(x_NP, dim=1, eps=EPSILON) * x_NP.shape[1] ** 0.5 if self.config.normalize else x_NP
 
     @torch.no_grad()
     def set_centres(self, centres: Mapping[str, Tensor]) -> None:
-        """The mean of each source's pooled layers over some training texts, [L,P]; they move no further."""
+        """The mean of each source's layers, as the head reads them, over some training texts, [L,P]; they move no further."""
         for name, centre_LP in centres.items():
             self.centres[name].copy_(centre_LP)
 
@@ -166,9 +178,11 @@ class ClassifyHead(nn.Module):
         return None if weights is None else weights.to(like.dtype)
 
 
-def pooled_layers(vectors: TokenVectors, config: ClassifyHeadConfig) -> list[Tensor]:
-    """The layers that the head reads, each as one vector a sequence, L × [S,P]: everything before the first parameter,
-    and so what a feature cache keeps."""
+def layers_of(vectors: TokenVectors, config: ClassifyHeadConfig) -> list[Tensor]:
+    """The layers that the head reads, each as one vector a sequence, L × [S,P], or where a host reads them a token, L ×
+    [N,D], sequence after sequence: everything before the first parameter, and so what a feature cache keeps."""
+    if config.host != "none":
+        return [gather(layer, places(vectors.batch)) for layer in _chosen(vectors.layers, config)]
     if config.pool == "summary":
         assert vectors.summary is not None, "checked when the head was built"
         return [vectors.summary]
@@ -176,11 +190,11 @@ def pooled_layers(vectors: TokenVectors, config: ClassifyHeadConfig) -> list[Ten
 
 
 def pooled_width(shape: Shape, config: ClassifyHeadConfig) -> int:
-    """P: entries of one pooled layer of a source."""
-    if config.pool == "summary":
+    """P: entries of one pooled layer of a source; for a host, of a token's."""
+    if config.host == "none" and config.pool == "summary":
         return shape.summary or 0
     (width, *_) = _chosen(shape.widths, config)
-    return width * (3 if config.pool == "concat" else 1)
+    return width * (3 if config.pool == "concat" and config.host == "none" else 1)
 
 
 def layers_read(shape: Shape, config: ClassifyHeadConfig) -> int:
@@ -207,6 +221,8 @@ def _pooled(layer_RTD: Tensor, vectors: TokenVectors, how: Pool) -> Tensor:
 
 
 def _check_layers(name: str, shape: Shape, config: ClassifyHeadConfig) -> None:
+    if config.host != "none" and config.pool != "mean":
+        raise UsageError(f"a host reads every token: it does not go with pool {config.pool}", remedy="leave pool out")
     if config.pool == "summary" and shape.summary is None:
         raise UsageError(f"source {name!r} has no summary vector", remedy="choose pool mean, max or concat")
     if config.pool == "summary" and config.layers != "last":

@@ -138,7 +138,7 @@ def answers(adapted: Adapted, texts: Sequence[str], shared: SharedFeatures) -> l
     head = ClassifyHead(shapes, len(adapted.labels), remembered_head(config, len(remembered.widths)))
     model = Model({SOURCE: remembered}, {HEAD: head})
     model.load(adapted.members[0], within="heads.")
-    views = {SOURCE: remembered_view(view)}
+    views = {SOURCE: remembered_view(view, config)}
     found = log_probabilities(model, views, most_tokens=settled.config.micro_tokens, device=adapted.device, bf16=bf16)
     return [prediction.label for prediction in adapted.task.decode(found)]
 

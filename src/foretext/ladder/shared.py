@@ -46,6 +46,8 @@ class SharedFeatures:
         bf16: bool,
     ) -> tuple[Floats, bool]:
         """Pooled layers of all windows, fp32 [S,L,P], and whether all were there."""
+        if config.host != "none":  # what is shared is a vector a window
+            return encode(encoder, prepared, config, most_tokens=most_tokens, device=device, bf16=bf16), False
         folder = self.path / fingerprint(KIND, source, config.pool, config.layers, bf16)
         keys = window_keys(prepared)
         known = self._parts(folder, keys)

@@ -53,3 +53,15 @@ def initialise(module: nn.Module, sd: float, seed: int, name: str, shared: nn.Mo
             owner = module.get_submodule(path.rpartition(".")[0])
             is_gain = isinstance(owner, nn.LayerNorm) and path.endswith("weight")
             nn.init.constant_(parameter, 1.0 if is_gain else 0.0)
+
+
+def start(module: nn.Module, seed: int, name: str) -> None:
+    """Start a network of its own kind: matrices and kernels from the truncated normal of deviation 1/√(inputs of a unit),
+    which keeps the size of what passes through (LeCun et al. 1998, section 4.6), biases 0."""
+    if _UNSET.get():
+        return
+    for path, parameter in module.named_parameters():
+        if parameter.dim() >= 2:
+            truncated_normal_(parameter, parameter[0].numel() ** -0.5, seed, f"{name}.{path}")
+        else:
+            nn.init.zeros_(parameter)

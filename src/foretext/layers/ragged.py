@@ -30,6 +30,11 @@ def lengths(batch: TokenBatch) -> Tensor:
     return bounds_S3[:, 2] - bounds_S3[:, 1]
 
 
+def owners(lengths_S: Tensor) -> Tensor:
+    """The sequence of each token where sequences stand one after the other, [ΣT]."""
+    return torch.repeat_interleave(torch.arange(len(lengths_S), device=lengths_S.device), lengths_S.long())
+
+
 def cumulative(batch: TokenBatch) -> tuple[Tensor, int]:
     """`cu_seqlens` (int32 [S+1], starting at 0) and the longest length, as variable-length kernels ask for them.
 
@@ -68,11 +73,8 @@ def pool_sequences(vectors_RTD: Tensor, batch: TokenBatch, how: Pool = "mean") -
 
     An empty sequence gives zeros. Sums are taken in fp32 at least.
     """
-    at_N = places(batch)
-    owner_N = torch.repeat_interleave(
-        torch.arange(len(tensor(batch.bounds)), device=at_N.device), lengths(batch).long()
-    )
-    return pool(gather(vectors_RTD, at_N), owner_N, len(tensor(batch.bounds)), how)
+    owner_N = owners(lengths(batch))
+    return pool(gather(vectors_RTD, places(batch)), owner_N, len(tensor(batch.bounds)), how)
 
 
 def pool(vectors_ND: Tensor, owner_N: Tensor, owners: int, how: Pool = "mean") -> Tensor:

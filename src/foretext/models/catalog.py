@@ -18,13 +18,16 @@ Ability = Literal["encode", "contextual", "summary", "fill", "score", "neighbors
 class Family:
     """A family's row. `config`: its frozen dataclass. `encoder`: (config, vocabulary size) → Encoder, an nn.Module.
     `stepper`: (recipe's family config, store, …) → Stepper for a family whose loss lives in its own room; None: the
-    gradient stepper over the recipe's objectives. `can`: what the commands may ask of it. `about`: one line."""
+    gradient stepper over the recipe's objectives. `before`: (family config, store, initial arrays, folder) → a Stepper to be
+    run to its end before the stepper is made, or None where its work is done. `can`: what the commands may ask of it.
+    `about`: one line."""
 
     config: str
     encoder: str
     stepper: str | None
     can: frozenset[Ability]
     about: str
+    before: str | None = None
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -41,6 +44,14 @@ FAMILIES: Mapping[str, Family] = {
         stepper="foretext.models.word2vec.train:stepper",
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static word vectors, skip-gram or CBOW, negative sampling or a Huffman tree (Mikolov et al. 2013)",
+    ),
+    "glove": Family(
+        config="foretext.models.glove.config:GloveConfig",
+        encoder="foretext.models.static:build",
+        stepper="foretext.models.glove.train:stepper",
+        can=frozenset({"encode", "neighbors", "finetune"}),
+        about="static word vectors, weighted least squares on co-occurrences (Pennington et al. 2014)",
+        before="foretext.models.glove.train:before",
     ),
 }
 

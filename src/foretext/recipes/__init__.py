@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from foretext.errors import unknown
 from foretext.recipe import Recipe
-from foretext.recipes import bert, word2vec
+from foretext.recipes import bert, glove, word2vec
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-tiny": bert.bert_tiny,
@@ -28,6 +28,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "word2vec-300": word2vec.word2vec_300,
     "word2vec-text8": word2vec.word2vec_text8,
     "word2vec-phrases": word2vec.word2vec_phrases,
+    "glove": glove.glove,
+    "glove-text8-demo": glove.glove_text8_demo,
 }
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foretext.layers.attention import MATMUL_LIMIT, Attention
 from foretext.training.config import OptimizerConfig
 from foretext.types import Encoder
 
@@ -63,6 +62,8 @@ def saved_numbers(module: Any, length: int) -> int:
     Transformer block 18·D; Korthikanti et al. 2022, section 4, count 17·D), and where attention is by plain products
     its weights, before and after dropout (their 2.5·H·T)."""
     from torch import nn
+
+    from foretext.layers.attention import MATMUL_LIMIT, Attention
 
     dense = sum(part.in_features + part.out_features for part in module.modules() if isinstance(part, nn.Linear))
     attention = [part for part in module.modules() if isinstance(part, Attention)] if length <= MATMUL_LIMIT else []

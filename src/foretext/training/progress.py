@@ -148,7 +148,8 @@ class RichWatch:
         self._step = step
         self._tokens += report.tokens
         weight = max(0.01, 1.0 / (step - self._first))
-        self._loss = report.loss if self._loss is None else self._loss + weight * (report.loss - self._loss)
+        if report.count:  # a step that only prepares, as counting does, is the mean of nothing
+            self._loss = report.loss if self._loss is None else self._loss + weight * (report.loss - self._loss)
         now = time.monotonic()
         if now >= self._next or step == self._total:
             self._next = now + self._every

@@ -20,6 +20,7 @@ from foretext.features import (
     cached_encode,
     encode,
     forecast_bytes,
+    items,
     remembered_head,
     remembered_view,
 )
@@ -89,7 +90,7 @@ class Bench:
     def seen(self) -> dict[str, Prepared]:
         """The examples as this strategy's encoders see them."""
         if self.strategy.how == "features":
-            return {name: remembered_view(view) for name, view in self.texts.items()}
+            return {name: remembered_view(view, self.head) for name, view in self.texts.items()}
         return self.texts
 
     def model(self, seed: int) -> Model:
@@ -128,7 +129,8 @@ class Bench:
         view, shape = self.texts[name], self.shapes[name]
         size = forecast_bytes(view, shape, self.head)
         require_features(size)
-        watch.say(f"features of {name}: {len(view.lengths):,} windows, {size / 1e6:,.1f} MB")
+        count, kind = (len(view.lengths), "windows") if self.head.host == "none" else (len(view.ids), "tokens")
+        watch.say(f"features of {name}: {count:,} {kind}, {size / 1e6:,.1f} MB")
         most, bf16 = self.strategy.micro_tokens, self._bf16
         if self.remember or self.strategy.cache:
             remember: Remember = self.remember or partial(cached_encode, cache=default_cache())
@@ -142,20 +144,21 @@ class Bench:
         return Remembered(features, is_summary=self.head.pool == "summary", device=self.device)
 
     def _centres(self, encoders: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Each source's mean pooled layers [L,P] over at most `CENTRE_TEXTS` training texts, whatever the strategy."""
+        """Each source's mean layers [L,P], as the head reads them, over at most `CENTRE_TEXTS` training texts, whatever the strategy."""
         train = self.data.train
         some = train[np.sort(generator(0, "centre texts").permutation(len(train))[:CENTRE_TEXTS])]
         centres = {}
         for name, view in self.texts.items():
             windows = spread(view.sequences[some], np.diff(view.sequences)[some])
             if name in self.remembered:
-                features = self.remembered[name].features(windows)
+                features = self.remembered[name].features(items(view, self.head, windows))
             else:
                 features = encode(
                     encoders[name], view, self.head, windows=windows, most_tokens=self.strategy.micro_tokens,
                     device=self.device, bf16=self._bf16,
                 )  # fmt: skip
-            centres[name] = torch.from_numpy(features.mean(0, dtype=np.float64).astype(np.float32))
+            mean = features.sum(0, dtype=np.float64) / max(1, len(features))  # texts of unseen characters have no token
+            centres[name] = torch.from_numpy(mean.astype(np.float32))
         return centres
 
     def _majority_score(self) -> float:

@@ -15,7 +15,7 @@ from foretext.draws import number
 from foretext.features import Remembered, encode, remembered_head
 from foretext.heads.classify import ClassifyHead
 from foretext.prediction import HEAD
-from foretext.strategies import StrategyConfig, settle
+from foretext.strategies import StrategyConfig, dropout_of, settle
 from foretext.training.config import Limits
 from foretext.training.gradient import Gradient
 from foretext.training.model import Model
@@ -42,7 +42,7 @@ def probed_head(bench: Bench, seed: int, folder: Path) -> Arrays:
     settled = bench.settled
     plan = settle(
         StrategyConfig(
-            how="features", pool=settled.pool, layers=settled.layers, dropout=bench.strategy.dropout, prior=bench.strategy.prior
+            how="features", pool=settled.pool, layers=settled.layers, dropout=dropout_of(bench.strategy), prior=bench.strategy.prior
         ),
         bench.offers,
         len(rows),
