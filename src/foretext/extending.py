@@ -94,6 +94,8 @@ def extend(
     """
     if most < 1 or min_count < 1:
         raise UsageError(f"most and min_count: expected at least 1, found {most} and {min_count}")
+    if closed := getattr(source.recipe.family, "closed", ""):
+        raise UsageError(f"its vocabulary cannot be extended: {closed}", file=source.path, remedy="pretrain with a new vocabulary")
     old = source.tokenizer
     if not isinstance(old, ChunkTokenizer) or not isinstance(old.spelling, Whole | WordPiece):
         raise UsageError(

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "neighbors": (options.Neighbors, "foretext.cli.ask:neighbors"),
     "fill": (options.Fill, "foretext.cli.ask:fill"),
     "score": (options.Score, "foretext.cli.ask:score"),
+    "perplexity": (options.Perplexity, "foretext.cli.ask:perplexity"),
     "ladder": (options.Ladder, "foretext.cli.compare:ladder"),
     "demo": (options.Demo, "foretext.cli.compare:demo"),
     "convert": (options.Convert, "foretext.cli.house:convert"),

@@ -58,6 +58,8 @@ class NNLMConfig:
     def __post_init__(self) -> None:
         least = {"width": 1, "hidden": 0, "order": 2, "batch": 1, "samples": 1, "shrink": 1, "block": 1}
         ranges(self, least={**least, "slowing": 0.0, "decay": 0.0}, above={"epochs": 0.0, "rate": 0.0}, shares=("dropout",))
+        if self.dropout == 1.0:
+            raise UsageError("nnlm.dropout must be below 1: something must be left", place="family.dropout")
         if not self.hidden and not self.direct:
             raise UsageError("nnlm has neither hidden units nor direct connections", place="family.hidden")
         if list(self.clusters) != sorted(set(self.clusters)) or (self.clusters and self.clusters[0] < 1):
