@@ -4,6 +4,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def prepare(recipe: Recipe, cache: Path, documents: Sequence[Sequence[str]] | No
     documents_at = np.asarray(store.documents)
     test = [
         ids[sentences[max(a, last)] : sentences[b]].astype(np.int64)
-        for a, b in zip(documents_at, documents_at[1:], strict=False)
+        for a, b in pairwise(documents_at)
         if b > last
     ]
     # What the run sees of the store ends where the test part begins.

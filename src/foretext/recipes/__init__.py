@@ -25,6 +25,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "ngram": language.ngram,
     "nnlm": language.nnlm,
     "nnlm-mlp5": language.nnlm_mlp5,
+    "nnlm-brown-batch": language.nnlm_brown_batch,
 }
 
 

@@ -59,8 +59,11 @@ def estimate(run: Run, packing: Packing) -> dict[str, Any]:
     changed = np.zeros(len(run), np.bool_)
     changed[:1] = True
     codes = packing.column(run.high, run.low, 0)
-    rank = context = np.zeros(len(run), np.int64)  # of each row's n-gram of k − 1 words, and of its context
+    rank: Ints = np.zeros(len(run), np.int64)  # of each row's n-gram of k − 1 words
+    context = rank  # and of its context
     probability: Floats = np.zeros(0)
+    mass: Any
+    lower: Any
     for k in range(1, order + 1):
         changed[1:] |= codes[1:] != codes[:-1]
         begins = changed & (codes > 0)
@@ -78,7 +81,7 @@ def estimate(run: Run, packing: Packing) -> dict[str, Any]:
             back = float(cut.sum()) / mass if len(counts) else 1.0
             base = back / vocabulary
             arrays[f"{HEAD}.base"] = np.log([base])
-            lower: Any = base
+            lower = base
         else:
             at, size = context[rows], len(probability)
             summed = np.bincount(at, weights=counts, minlength=size)
@@ -145,10 +148,10 @@ class Ngram:
 
     def log_probability(self, words: Ints, context: Ints) -> Floats:
         """log p of `words` [M] after `context` [M, order−1] (nearest word first, NOTHING beyond the boundary), nats."""
-        rank = _find(self._keys[0], words)
+        rank: Ints = _find(self._keys[0], words)
         found = np.where(rank >= 0, self._logs[0][rank] if len(self._logs[0]) else self._base, self._base).astype(np.float64)
         seen = (rank >= 0).astype(np.int64)  # words of the longest n-gram that is there
-        known = np.zeros(len(words), np.int64)
+        known: Ints = np.zeros(len(words), np.int64)
         for k in range(1, self.order):
             word = context[:, k - 1]
             rank = self._step(k, rank, word)

@@ -3,6 +3,7 @@
 B words of a batch · D width · n order · F inputs of the output layer · V vocabulary
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Network:
             logs = np.log(share)
             if isinstance(output, Adaptive):
                 edges = [*output.edges]
-                logs = np.append(logs[: edges[0]], [np.log(share[a:b].sum()) for a, b in zip(edges, edges[1:], strict=False)])
+                logs = np.append(logs[: edges[0]], [np.log(share[a:b].sum()) for a, b in pairwise(edges)])
                 output.head[:, -1] = logs
             else:
                 output.matrix[:, -1] = logs

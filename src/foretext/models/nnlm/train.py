@@ -113,9 +113,9 @@ class NNLMTraining:
 
     def _limited(self) -> Any:
         """BLAS on `threads` threads, for as long as it lasts."""
-        from threadpoolctl import ThreadpoolController
+        import threadpoolctl  # type: ignore[import-untyped]  # scikit-learn's, which needs it too
 
-        self._blas = self._blas or ThreadpoolController()
+        self._blas = self._blas or threadpoolctl.ThreadpoolController()
         return self._blas.limit(limits=self.threads, user_api="blas")
 
     def state(self) -> State:
