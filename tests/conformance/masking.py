@@ -171,6 +171,9 @@ def _document(store: Any, tokens: Any) -> Any:
 
 def held_out(row: Row) -> None:
     """No held-out sentence is ever trained on, in two epochs of a family's own steps; windows stay inside a sentence."""
+    if hasattr(row.own, "held_out"):
+        row.own.held_out(row)
+        return
     stepper = row.stepper(6)
     plan = stepper._plan
     found: list[Any] = []

@@ -68,7 +68,7 @@ class Counting:
         stop = min(start + self.config.block, len(self.stream))
         words, context = self._read(start, stop)
         known = self._words / self._words.sum()
-        loss = float(-np.log(known[words]).mean())
+        loss = float(-np.log(known[words]).mean()) if len(words) else 0.0
         codes = np.concatenate([words[:, None], context], axis=1) + 1
         self.counts.add(sorted_run(*self.packing.pack(codes)))
         np.add.at(self._words, words, 1)
