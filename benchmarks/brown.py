@@ -145,7 +145,7 @@ def main(given: Sequence[str] | None = None) -> list[Cell]:
     brown = prepare(recipe, arguments.work / "cache")
     facts, rounds = measure(recipe, brown, arguments.work, SilentWatch() if arguments.quiet else RichWatch(recipe.name))
     made = cell(
-        "brown", "brown", config={"recipe": to_json(recipe), "orders": list(ORDERS)},
+        f"brown-{recipe.family.softmax}", "brown", config={"recipe": to_json(recipe), "orders": list(ORDERS)},
         data={"source": "en/brown (nltk/nltk_data)", "words": list(brown.words), "key": brown.store.key},
         seconds=time.time() - began, load=before, rounds=rounds, facts=facts, checks=checks(facts), seed=recipe.seed,
     )  # fmt: skip

@@ -26,6 +26,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "nnlm": language.nnlm,
     "nnlm-mlp5": language.nnlm_mlp5,
     "nnlm-brown-batch": language.nnlm_brown_batch,
+    "nnlm-brown-sampled": language.nnlm_brown_sampled,
 }
 
 

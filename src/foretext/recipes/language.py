@@ -92,3 +92,15 @@ def nnlm_brown_batch() -> Recipe:
     )
     tokenizer = replace(WORDS, kind="spaces", min_count=4)
     return replace(made, name="nnlm-brown-batch", family=family, tokenizer=tokenizer, cites={**NNLM_CITES, **own})
+
+
+def nnlm_brown_sampled() -> Recipe:
+    """As `nnlm-brown-batch`, trained with a sampled softmax: several times faster, evaluated over all words as ever."""
+    made = nnlm_brown_batch()
+    own = {
+        "family.softmax": "ours, after Bengio and Senécal 2008: importance sampling in training (the paper of 2003: full)",
+        "family.samples": "ours: 1,024 words an update, drawn by frequency and shared by its 128 words",
+        "family.batch": "ours: 128 words an update (the paper: 1)",
+    }
+    family = replace(made.family, softmax="sampled", samples=1024, batch=128)  # type: ignore[type-var]
+    return replace(made, name="nnlm-brown-sampled", family=family, cites={**made.cites, **own})

@@ -16,6 +16,8 @@ from foretext.models.stream import NOTHING, Stream, boundary_of
 from foretext.types import Arrays, Floats, Ints, Tokenizer
 
 TABLE = "encoders.text.table.weight"
+_MOST = 1e36
+"""A number that may be added to a weight: two hundred of them still are a float32."""
 _CHUNK = 256
 """Words scored at once: their scores over all words fit into the cache's next level."""
 
@@ -62,6 +64,10 @@ class Network:
     def learn(self, context: Ints, gold: Ints, rate: float, drawn: Ints, dropped: Floats | None = None) -> float | None:
         """One update on a batch; the summed loss (nats), or None, with nothing changed, where something is not finite.
         `dropped` [B,F+1]: what each input of the output layer is multiplied by."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is seen below
+            return self._learn(context, gold, rate, drawn, dropped)
+
+    def _learn(self, context: Ints, gold: Ints, rate: float, drawn: Ints, dropped: Floats | None) -> float | None:
         config = self.config
         x, hidden, inputs = self.features(context)
         if dropped is not None:
@@ -73,8 +79,9 @@ class Network:
         into = back @ self.weight
         if config.direct:
             into += gradient[:, config.hidden : -1]
-        # Finite here is finite everywhere: |hidden| ≤ 1, and what else is multiplied has just been.
-        if not (np.isfinite(loss) and np.isfinite(into).all() and np.isfinite(gradient).all()):
+        # All that an update adds is a sum over the batch of products of two of these, and errors of at most 1.
+        largest = max(1.0, *(float(np.abs(part).max(initial=0.0)) for part in (inputs, gradient, into)))
+        if not (np.isfinite(loss) and rate * len(gold) * largest * largest < _MOST):
             return None
         kept = max(0.0, 1.0 - rate * config.decay * len(gold))
         apply(rate, kept)
