@@ -80,7 +80,7 @@ class Network:
         if config.direct:
             into += gradient[:, config.hidden : -1]
         # All that an update adds is a sum over the batch of products of two of these, and errors of at most 1.
-        largest = max(1.0, *(float(np.abs(part).max(initial=0.0)) for part in (inputs, gradient, into)))
+        largest = float(np.max([1.0, *(np.abs(part).max(initial=0.0) for part in (inputs, gradient, into))]))
         if not (np.isfinite(loss) and rate * len(gold) * largest * largest < _MOST):
             return None
         kept = max(0.0, 1.0 - rate * config.decay * len(gold))
