@@ -94,15 +94,7 @@ def extend(
     """
     if most < 1 or min_count < 1:
         raise UsageError(f"most and min_count: expected at least 1, found {most} and {min_count}")
-    if closed := getattr(source.recipe.family, "closed", ""):
-        raise UsageError(f"its vocabulary cannot be extended: {closed}", file=source.path, remedy="pretrain with a new vocabulary")
-    old = source.tokenizer
-    if not isinstance(old, ChunkTokenizer) or not isinstance(old.spelling, Whole | WordPiece):
-        raise UsageError(
-            "only WordPiece vocabularies and lexicons of words or characters can be extended",
-            file=source.path,
-            remedy="byte-level BPE and unigram pieces are learnt together: pretrain with a new vocabulary",
-        )
+    old = _open_vocabulary(source)
     counted = count_words(old.config, corpus)
     wanted, left_out = (_ranked(old, counted, min_count), []) if words is None else _asked(old, words)
     chosen, harmful = _harmless(old, counted, wanted[:most] if words is None else wanted)
@@ -136,6 +128,20 @@ def extend(
         left_out=(*left_out, *harmful) if words is not None else (),
         notes=_notes(old, counted, chosen),
     )
+
+
+def _open_vocabulary(source: Pretrained) -> ChunkTokenizer:
+    """The tokenizer of a model that can have new words; UsageError for any other."""
+    old, closed = source.tokenizer, getattr(source.recipe.family, "closed", "")
+    if closed:
+        raise UsageError(f"its vocabulary cannot be extended: {closed}", file=source.path, remedy="pretrain with a new vocabulary")
+    if not isinstance(old, ChunkTokenizer) or not isinstance(old.spelling, Whole | WordPiece):
+        raise UsageError(
+            "only WordPiece vocabularies and lexicons of words or characters can be extended",
+            file=source.path,
+            remedy="byte-level BPE and unigram pieces are learnt together: pretrain with a new vocabulary",
+        )
+    return old
 
 
 def coverage(tokenizer: ChunkTokenizer, counted: Mapping[str, int]) -> Coverage:

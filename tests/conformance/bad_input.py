@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from conformance.layout import SOURCE
-from conformance.rows import Row, TaskRow, said, scratch
+from conformance.rows import Row, TaskRow, scratch, spoken
 from conformance.saving import fresh
 from conformance.texts import RINGS, documents, labelled
 from foretext.data.batches import pack, to_torch, view_to_torch
@@ -112,7 +112,7 @@ def _nothing(row: Row) -> None:
         refused(lambda file=file: build_store(open_corpus([file]), tokenizer, fresh(), workers=0), DataError)
     made = row.pretrained()
     texts = ["", "ship cargo", "  \n", "\x00", "ship cargo"]
-    assert [len(one) == 0 for one in said(made, texts)] == [True, False, True, True, False]
+    assert [len(one) == 0 for one in spoken(made, texts)] == [True, False, True, True, False]
     if "encode" not in family(row.family).can:
         return
     found = made.encode(["", "ship cargo", "  \n", "\x00", "ship cargo"])
@@ -135,7 +135,7 @@ def _lengths(row: Row) -> None:
     is refused in words."""
     made = row.pretrained()
     if "encode" not in family(row.family).can:
-        (nats,) = said(made, [_of_length(made.tokenizer, 400)])
+        (nats,) = spoken(made, [_of_length(made.tokenizer, 400)])
         assert len(nats) == 400 and np.isfinite(nats).all()
         return
     encoder, template = made.model.encoder(SOURCE), row.recipe.family.template

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from conformance import rows as table
-from conformance.rows import Row, TaskRow, said, scratch, texts_of
+from conformance.rows import Row, TaskRow, scratch, spoken, texts_of
 from conformance.texts import corpus
 from foretext.text.store import build_store
 from foretext.text.tokenizers import train_tokenizer
@@ -31,7 +31,7 @@ def digest(row: Row | TaskRow) -> str:
     if isinstance(row, TaskRow):
         whole.update(row.adapted(steps=3).log_probabilities(texts_of(row)).tobytes())
     else:
-        for array in said(row.pretrained(), texts_of(row)):
+        for array in spoken(row.pretrained(), texts_of(row)):
             whole.update(array.tobytes())
     return whole.hexdigest()
 

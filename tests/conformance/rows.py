@@ -206,7 +206,7 @@ def stirred(module: torch.nn.Module, seed: int) -> Any:
     return module
 
 
-def said(made: Pretrained, texts: list[str]) -> list[Any]:
+def spoken(made: Pretrained, texts: list[str]) -> list[Any]:
     """What a model says of texts: every token's vector in its last layer, or where it has none, its log-probability."""
     if "encode" in family(made.recipe.family.name).can:
         return [one.layers[-1] for one in made.encode(texts)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.rows import Row, TaskRow, said, scratch, texts_of
+from conformance.rows import Row, TaskRow, scratch, spoken, texts_of
 from conformance.texts import labelled
 from foretext.adapted import load_adapted
 from foretext.bundle import SOURCE, load_pretrained
@@ -55,7 +55,7 @@ def _folder(row: Row) -> None:
     loaded = load_pretrained(made.save(fresh()).path)
     same_arrays(made.arrays, loaded.arrays)
     assert loaded.tokenizer.key == made.tokenizer.key
-    for mine, yours in zip(said(made, texts_of(row)), said(loaded, texts_of(row)), strict=True):
+    for mine, yours in zip(spoken(made, texts_of(row)), spoken(loaded, texts_of(row)), strict=True):
         assert mine.tobytes() == yours.tobytes()
     if "encode" not in family(row.family).can:
         return

@@ -8,8 +8,8 @@ import pytest
 
 from foretext.errors import ArtefactError, DataError, DivergedError, UsageError
 from foretext.models.nnlm.config import NNLMConfig
-from foretext.models.nnlm.model import HEAD, TABLE, NNLM, Network
-from foretext.models.nnlm.train import stepper
+from foretext.models.nnlm.model import HEAD, NNLM, TABLE, Network
+from foretext.models.nnlm.train import NNLMTraining, stepper
 from foretext.models.stream import of_texts
 from foretext.text.corpus import strings_corpus
 from foretext.text.store import TokenStore, build_store
@@ -116,11 +116,15 @@ def test_given_vectors_stand_in_c_and_nothing_else_moves(store: TokenStore) -> N
     assert all(given[name].tobytes() == plain[name].tobytes() for name in plain if name != TABLE)
 
 
+def _finish(made: NNLMTraining) -> None:
+    while made.done < made.total:
+        made.step()
+
+
 def test_numbers_that_blow_up_stop_the_run(store: TokenStore) -> None:
     made = stepper(replace(CONFIG, rate=1e9), store, steps=50)
     with pytest.raises(DivergedError, match=r"not finite in step .* lower family\.rate") as caught:
-        for _ in range(50):
-            made.step()
+        _finish(made)
     assert caught.value.exit_code == 6
     assert all(np.isfinite(array).all() for array in made.state().arrays.values()), "the number that is none was used"
 

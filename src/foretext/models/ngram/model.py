@@ -58,9 +58,9 @@ def estimate(run: Run, packing: Packing) -> dict[str, Any]:
     found = np.zeros((order, 3))
     changed = np.zeros(len(run), np.bool_)
     changed[:1] = True
-    codes = packing.column(run.high, run.low, 0)
+    codes: Ints = packing.column(run.high, run.low, 0)
     rank: Ints = np.zeros(len(run), np.int64)  # of each row's n-gram of k − 1 words
-    context = rank  # and of its context
+    context: Ints = rank  # and of its context
     probability: Floats = np.zeros(0)
     mass: Any
     lower: Any
@@ -69,7 +69,8 @@ def estimate(run: Run, packing: Packing) -> dict[str, Any]:
         begins = changed & (codes > 0)
         rows = np.flatnonzero(begins)
         if k == order:
-            counts, deeper = np.array(run.counts[rows]), codes
+            deeper = codes
+            counts: Ints = np.array(run.counts[rows])
         else:
             deeper = packing.column(run.high, run.low, k)
             counts = _adjusted(rows, changed, deeper, run.counts)
