@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.brown import about
+from benchmarks.brown import table as brown_rows
 from benchmarks.cells import FOLDER, Cell, read_all
 from benchmarks.mlm import GATES, PEAK_GATE
 from benchmarks.protocol import ROOT, Round, quartiles, ratios
@@ -38,6 +40,7 @@ SECTIONS: Sequence[tuple[str, str]] = (
     ("finetune", "Fine-tuning a classifier"),
     ("processes", "Two processes"),
     ("startup", "Start-up"),
+    ("brown", "Perplexity on Brown, beside Bengio et al. 2003"),
     ("rates", "What this machine does"),
 )
 
@@ -63,7 +66,7 @@ def render(cells: Sequence[Cell]) -> str:
 
 
 def _section(cell: Cell) -> str:
-    known: Mapping[str, Callable[[Cell], Iterable[str]]] = {"mlm": _mlm, "race": _race, "startup": _startup}
+    known: Mapping[str, Callable[[Cell], Iterable[str]]] = {"mlm": _mlm, "race": _race, "startup": _startup, "brown": _brown}
     body = [f"\n### {cell.name}\n\n", _where(cell), *known.get(cell.benchmark, _plain)(cell)]
     for check in cell.checks:
         verdict = "holds" if check.passed else "**fails**"
@@ -191,6 +194,14 @@ def _startup(cell: Cell) -> Iterable[str]:
     rounds = cell.rounds["foretext --help"]
     rows = [["foretext --help", spread([r.cpu for r in rounds], ".3f"), spread([r.wall for r in rounds], ".3f")]]
     yield table(["command", "CPU seconds", "wall seconds"], rows)
+
+
+def _brown(cell: Cell) -> Iterable[str]:
+    yield f"{about(cell.facts)} Recipe `{cell.config['recipe']['name']}`, best look at step {cell.facts['epoch']:,}.\n\n"
+    rows = [[f"{name} ({whose})", dev, test] for whose, name, dev, test in brown_rows(cell.facts)]
+    yield table(["model", "dev", "test"], rows)
+    spent = [f"{name} {rounds[0].extra.get('seconds in all', rounds[0].wall):,.0f} s" for name, rounds in cell.rounds.items()]
+    yield f"Trained in: {', '.join(spent)}, by the wall, one thread.\n\n"
 
 
 def _plain(cell: Cell) -> Iterable[str]:
