@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.brown import about
+from benchmarks.brown import table as brown_rows
 from benchmarks.cells import FOLDER, Cell, read_all
 from benchmarks.mlm import GATES, PEAK_GATE
 from benchmarks.protocol import ROOT, Round, quartiles, ratios
@@ -40,6 +42,7 @@ SECTIONS: Sequence[tuple[str, str]] = (
     ("finetune", "Fine-tuning a classifier"),
     ("processes", "Two processes"),
     ("startup", "Start-up"),
+    ("brown", "Perplexity on Brown, beside Bengio et al. 2003"),
     ("rates", "What this machine does"),
 )
 
@@ -66,7 +69,7 @@ def render(cells: Sequence[Cell]) -> str:
 
 def _section(cell: Cell) -> str:
     known: Mapping[str, Callable[[Cell], Iterable[str]]] = {
-        "mlm": _mlm, "race": _race, "startup": _startup, "static": _static, "glove": _glove,
+        "mlm": _mlm, "race": _race, "startup": _startup, "static": _static, "glove": _glove, "brown": _brown,
     }  # fmt: skip
     body = [f"\n### {cell.name}\n\n", _where(cell), *known.get(cell.benchmark, _plain)(cell)]
     for check in cell.checks:
@@ -249,6 +252,14 @@ def _glove(cell: Cell) -> Iterable[str]:
             f"{facts['bytes']:,} bytes over {facts['bandwidth'] / 1e9:,.1f} GB/s (one array added to another), one thread, same run; above "
             "100 % of the memory a cache held the rows\n"
         )
+
+
+def _brown(cell: Cell) -> Iterable[str]:
+    yield f"{about(cell.facts)} Recipe `{cell.config['recipe']['name']}`, best look at step {cell.facts['epoch']:,}.\n\n"
+    rows = [[f"{name} ({whose})", dev, test] for whose, name, dev, test in brown_rows(cell.facts)]
+    yield table(["model", "dev", "test"], rows)
+    spent = [f"{name} {rounds[0].extra.get('seconds in all', rounds[0].wall):,.0f} s" for name, rounds in cell.rounds.items()]
+    yield f"Trained in: {', '.join(spent)}, by the wall, one thread.\n\n"
 
 
 def _plain(cell: Cell) -> Iterable[str]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foretext.errors import ArtefactError
 from foretext.folder import is_sealed, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
-from foretext.models.catalog import family, resolve
+from foretext.models.catalog import family, require, resolve
 from foretext.recipe import Recipe, from_json, to_json
 from foretext.text.tokenizers import load_tokenizer
 from foretext.types import JSON, Arrays, Encoder, Text, Tokenizer
@@ -123,6 +123,7 @@ class Pretrained:
         in overlapping windows, each token taken from the window in which it has most context on its poorer side."""
         from foretext.inference import encode
 
+        require(self.recipe.family.name, "encode", "encode")
         return encode(self.model, self.tokenizer, self.recipe.family.template, texts, batch_tokens=batch_tokens)
 
     @property
@@ -170,7 +171,8 @@ def build_model(recipe: Recipe, vocabulary: int, *, heads: bool = True) -> "Mode
     """A freshly initialised Model of `recipe` (`recipe.seed` decides the values)."""
     from foretext.training.model import Model
 
-    encoder = resolve(family(recipe.family.name).encoder)(recipe.family, vocabulary, seed=recipe.seed)
+    require(recipe.family.name, "encode", "a network")
+    encoder = resolve(family(recipe.family.name).encoder or "")(recipe.family, vocabulary, seed=recipe.seed)
     made: dict[str, Any] = {}
     if heads:
         make = {name: (resolve(objective.head), objective) for name, objective in recipe.objectives.items()}

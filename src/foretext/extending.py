@@ -94,13 +94,7 @@ def extend(
     """
     if most < 1 or min_count < 1:
         raise UsageError(f"most and min_count: expected at least 1, found {most} and {min_count}")
-    old = source.tokenizer
-    if not isinstance(old, ChunkTokenizer) or not isinstance(old.spelling, Whole | WordPiece):
-        raise UsageError(
-            "only WordPiece vocabularies and lexicons of words or characters can be extended",
-            file=source.path,
-            remedy="byte-level BPE and unigram pieces are learnt together: pretrain with a new vocabulary",
-        )
+    old = _open_vocabulary(source)
     counted = count_words(old.config, corpus)
     wanted, left_out = (_ranked(old, counted, min_count), []) if words is None else _asked(old, words)
     chosen, harmful = _harmless(old, counted, wanted[:most] if words is None else wanted)
@@ -145,6 +139,20 @@ def with_words(old: Tokenizer, corpus: Corpus, *, min_count: int) -> tuple[Token
     counted, taken = count_words(old.config, corpus), set(old.pieces)
     words = [word for word, count in counted.items() if count >= max(1, min_count) and word not in taken]
     return (_tokenizer(old, words, counted), len(words)) if words else (old, 0)
+
+
+def _open_vocabulary(source: Pretrained) -> ChunkTokenizer:
+    """The tokenizer of a model that can have new words; UsageError for any other."""
+    old, closed = source.tokenizer, getattr(source.recipe.family, "closed", "")
+    if closed:
+        raise UsageError(f"its vocabulary cannot be extended: {closed}", file=source.path, remedy="pretrain with a new vocabulary")
+    if not isinstance(old, ChunkTokenizer) or not isinstance(old.spelling, Whole | WordPiece):
+        raise UsageError(
+            "only WordPiece vocabularies and lexicons of words or characters can be extended",
+            file=source.path,
+            remedy="byte-level BPE and unigram pieces are learnt together: pretrain with a new vocabulary",
+        )
+    return old
 
 
 def coverage(tokenizer: ChunkTokenizer, counted: Mapping[str, int]) -> Coverage:

@@ -18,7 +18,7 @@ from foretext import draws
 from foretext.bundle import PRETRAINED, SOURCE, Pretrained, load_pretrained
 from foretext.errors import UsageError
 from foretext.folder import fingerprint, open_sealed
-from foretext.models.catalog import family, resolve
+from foretext.models.catalog import family, require, resolve
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.recipe import FamilyConfig, Recipe
 from foretext.text.store import TokenStore
@@ -66,6 +66,8 @@ def settled(recipe: Recipe, given: Pretrained | None = None) -> tuple[Recipe, Pr
     Errors: no such folder, another width, skip-gram vectors for skip-gram itself → UsageError; damage → ArtefactError.
     """
     name = recipe.init_embeddings
+    if given is not None or name != RANDOM:
+        require(recipe.family.name, "encode", "init_embeddings")
     if given is None:
         if name == AUTO and family(recipe.family.name).stepper is not None:
             raise UsageError(
@@ -76,6 +78,7 @@ def settled(recipe: Recipe, given: Pretrained | None = None) -> tuple[Recipe, Pr
         if name in (RANDOM, AUTO):
             return recipe, None
         given = load_pretrained(_folder(name))
+    require(given.recipe.family.name, "encode", "init_embeddings")
     wanted, width = getattr(recipe.family, "width", None), given.vectors.shape[1]
     if wanted is not None and wanted != width:
         raise UsageError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from foretext.bundle import Pretrained, build_model
 from foretext.errors import ResourceError, UsageError
-from foretext.models.catalog import family
+from foretext.models.catalog import family, resolve
 from foretext.recipe import Recipe
 from foretext.training.config import OptimizerConfig
 from foretext.training.memory import Need, available, encoding_need, gigabytes, training_need
@@ -22,7 +22,11 @@ def pretraining_need(
     """Bytes of pretraining `recipe` on `store`; the network is counted without being made. `known`: networks that were
     counted before, by the family's settings."""
     config: Any = recipe.family
-    if family(config.name).stepper is not None:  # its tables (two, where it does not say), and a checkpoint's copy of them
+    room = family(config.name)
+    if room.memory is not None:
+        weights, working, copies = resolve(room.memory)(config, store)
+        return Need(weights=weights, activations=working, copies=copies)
+    if room.stepper is not None:  # its tables (two, where it does not say), and a checkpoint's copy of them
         rows = int((store.counts >= getattr(config, "min_count", 1)).sum())
         size = 4 * getattr(config, "tables", 2) * rows * config.width
         return Need(weights=size, copies=size)
@@ -56,6 +60,11 @@ def require_pretraining(recipe: Recipe, store: "TokenStore", *, bf16: bool = Fal
 def _smaller(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """Recipes that need less, nearest first: fewer rows at a time (the same gradient), then fewer layers, then less
     width (the feed-forward part in proportion, heads as wide as they are)."""
+    if not hasattr(recipe.family, "width"):  # no network: shorter n-grams
+        counting: Any = recipe.family
+        for order in range(counting.order - 1, 0, -1):
+            yield f"family.order = {order}", replace(recipe, family=replace(counting, order=order))
+        return
     rows = min(recipe.batch.micro or recipe.batch.rows, recipe.batch.rows)
     while rows > 1:
         rows //= 2
@@ -67,7 +76,7 @@ def _smaller(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         layers //= 2
         yield f"batch.micro = 1 with family.layers = {layers}", replace(recipe, family=replace(config, layers=layers))
     config = replace(config, layers=1) if hasattr(config, "layers") else config
-    width = config.width
+    width = getattr(config, "width", 0)
     while width > 32:
         width //= 2
         try:

@@ -156,7 +156,7 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
 def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe:
     """`recipe` as it goes on from `source`: the network's shape and the tokenizer are the source's; objectives, windows,
     optimiser, schedule and dropout are the recipe's. A family whose loss lives in its own room keeps its settings, but
-    for the width. Errors: another family, or windows longer than the source's positions → UsageError."""
+    for what the catalog calls its shape. Errors: another family, or windows longer than the source's positions → UsageError."""
     if source is None:
         return recipe
     theirs, mine = source.recipe.family, recipe.family
@@ -168,7 +168,8 @@ def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe
         )
     shape: Any = theirs
     if family(mine.name).stepper is not None:
-        shape = override(mine, {"width": getattr(theirs, "width", None)})
+        kept = {name: getattr(theirs, name) for name in family(mine.name).shape}
+        shape = override(mine, {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()})
     else:
         rates = {name: getattr(mine, name) for name in ("dropout", "attention_dropout") if hasattr(mine, name)}
         shape = override(theirs, rates)

@@ -264,9 +264,3 @@ class Template:
     both_orders: bool = False
 
 
-class Scorer(Protocol):
-    """Any language model."""
-
-    def score(self, texts: Sequence[Text]) -> list[Floats]:
-        """Log-probability of each token, nats."""
-        ...

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from conformance.layout import SOURCE
-from conformance.rows import Row, TaskRow, scratch
+from conformance.rows import Row, TaskRow, scratch, spoken
 from conformance.saving import fresh
 from conformance.texts import RINGS, documents, labelled
 from foretext.data.batches import pack, to_torch, view_to_torch
 from foretext.data.render import Example, Fit, render
 from foretext.errors import DataError, ForetextError, UsageError
+from foretext.models.catalog import family
 from foretext.tasks.base import read_labelled
 from foretext.tasks.classify import ClassifyConfig
 from foretext.text.corpus import open_corpus
@@ -52,10 +53,7 @@ def _no_targets(row: Row | TaskRow) -> None:
     """A batch in which nothing is asked: loss and gradient are 0, not NaN, and an update leaves numbers."""
     stepper = row.stepper(2)
     if isinstance(row, Row) and row.own:
-        if hasattr(row.own, "nothing"):
-            row.own.nothing(stepper)
-        else:
-            stepper.keep[:] = 0.0  # every word is sub-sampled away
+        row.own.nothing(stepper)
         report = stepper.step()
         assert (report.loss, report.count) == (0.0, 0)
         return
@@ -113,6 +111,10 @@ def _nothing(row: Row) -> None:
         file.write_bytes(text.encode())
         refused(lambda file=file: build_store(open_corpus([file]), tokenizer, fresh(), workers=0), DataError)
     made = row.pretrained()
+    texts = ["", "ship cargo", "  \n", "\x00", "ship cargo"]
+    assert [len(one) == 0 for one in spoken(made, texts)] == [True, False, True, True, False]
+    if "encode" not in family(row.family).can:
+        return
     found = made.encode(["", "ship cargo", "  \n", "\x00", "ship cargo"])
     assert [len(one.tokens) == 0 for one in found] == [True, False, True, True, False]
     for one in found:
@@ -132,6 +134,10 @@ def _lengths(row: Row) -> None:
     """As many tokens as fit, one more, ten times as many: every token has its own vector; beyond the positions a batch
     is refused in words."""
     made = row.pretrained()
+    if "encode" not in family(row.family).can:
+        (nats,) = spoken(made, [_of_length(made.tokenizer, 400)])
+        assert len(nats) == 400 and np.isfinite(nats).all()
+        return
     encoder, template = made.model.encoder(SOURCE), row.recipe.family.template
     limit = encoder.limit or 40
     room = limit - bool(template.start) - bool(template.end)

@@ -13,6 +13,7 @@ import torch
 from conformance import (
     arranging,
     bad_input,
+    counting,
     gradients,
     learning,
     masking,
@@ -71,6 +72,8 @@ CHECKS = (
 def sees(row: Any_) -> str:
     """What a token of the row's encoder may look at."""
     source = row if isinstance(row, Row) else row.source
+    if FAMILIES[row.family].encoder is None:
+        return "nothing"
     encoder: Encoder = source.model(torch.float32).encoder(SOURCE)
     return encoder.sees
 
@@ -96,7 +99,17 @@ class Declared:
     reason: str
 
 
+def _counts(row: Any_) -> bool:
+    return isinstance(row, Row) and row.own is counting
+
+
 DECLARED = (
+    Declared("gradient", _counts, "counts: there is no gradient; tests/models/ngram compares its tables with a slow reference"),
+    Declared("update", _counts, "counts: whole numbers, which cannot fail to be finite, and no rate that could be too high"),
+    *(
+        Declared(name, lambda row: sees(row) == "nothing", "has no encoder")
+        for name in ("padding", "order", "neighbours", "NaN", "future")
+    ),
     Declared("labels", lambda row: isinstance(row, Row), "has no labels"),
     Declared("stores", lambda row: isinstance(row, TaskRow), "reads labelled texts, not a token store"),
     Declared("accumulation", _own, "its step is a stream of updates in place: there is no sum of gradients to divide"),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from conformance import rows as table
-from conformance.rows import Row, TaskRow, scratch, texts_of
+from conformance.rows import Row, TaskRow, scratch, spoken, texts_of
 from conformance.texts import corpus
 from foretext.text.store import build_store
 from foretext.text.tokenizers import train_tokenizer
@@ -31,8 +31,8 @@ def digest(row: Row | TaskRow) -> str:
     if isinstance(row, TaskRow):
         whole.update(row.adapted(steps=3).log_probabilities(texts_of(row)).tobytes())
     else:
-        for text in row.pretrained().encode(texts_of(row)):
-            whole.update(text.ids.tobytes() + text.layers[-1].tobytes())
+        for array in spoken(row.pretrained(), texts_of(row)):
+            whole.update(array.tobytes())
     return whole.hexdigest()
 
 

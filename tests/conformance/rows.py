@@ -14,16 +14,19 @@ from typing import Any
 
 import torch
 
-from conformance import glove, skipgram
+from conformance import counting, glove, nextword, skipgram
 from conformance.layout import Sequence, explode
 from conformance.texts import corpus, labelled
 from foretext.bundle import SOURCE, Pretrained, build_model
 from foretext.data.batches import pack
 from foretext.data.config import WindowsConfig
 from foretext.data.render import Example, render_all
+from foretext.evaluation.score import score
 from foretext.models.bert.config import BertConfig
 from foretext.models.catalog import family
 from foretext.models.glove.config import GloveConfig
+from foretext.models.ngram.config import NgramConfig
+from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.objectives import MaskedConfig, NextSentenceConfig
 from foretext.recipe import Recipe
@@ -212,6 +215,13 @@ def stirred(module: torch.nn.Module, seed: int) -> Any:
     return module
 
 
+def spoken(made: Pretrained, texts: list[str]) -> list[Any]:
+    """What a model says of texts: every token's vector in its last layer, or where it has none, its log-probability."""
+    if "encode" in family(made.recipe.family.name).can:
+        return [one.layers[-1] for one in made.encode(texts)]
+    return [one.nats for one in score(made, texts)]
+
+
 def inner(encoder: Any) -> Any:
     """The encoder itself, where one that is only read is hidden from torch."""
     return getattr(encoder, "_hidden", [encoder])[0]
@@ -257,6 +267,16 @@ def _word2vec(name: str, **family: Any) -> Row:
     return Row(recipe=Recipe(name=name, family=made, tokenizer=words, held_out=0.15), own=skipgram)
 
 
+
+
+def _reader(name: str, family: Any, own: Any) -> Row:
+    """A language model that reads words from left to right."""
+    words = TokenizerConfig(kind="words", special=("[UNK]", "</s>"))
+    return Row(recipe=Recipe(name=name, family=family, tokenizer=words, held_out=0.15), own=own)
+
+
+NNLM: dict[str, Any] = {"width": 24, "hidden": 10, "order": 3, "batch": 8, "rate": 0.1, "decay": 0.0, "block": 150}
+
 ROWS = (
     Row(
         recipe=_bert(
@@ -297,6 +317,10 @@ ROWS = (
         own=glove,
         mixed=True,
     ),
+    _reader("ngram", NgramConfig(order=3, block=40), counting),
+    _reader("nnlm full", NNLMConfig(**NNLM, dropout=0.1), nextword),
+    _reader("nnlm sampled", NNLMConfig(**NNLM, softmax="sampled", samples=8, direct=False), nextword),
+    _reader("nnlm adaptive", NNLMConfig(**NNLM, softmax="adaptive", clusters=(10, 18), shrink=2), nextword),
 )
 """Every family of the catalog, in the configurations that run through other code."""
 

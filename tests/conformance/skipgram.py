@@ -169,6 +169,11 @@ def break_in(stepper: Any, step: int, error: Exception) -> None:
     stepper._train = broken
 
 
+def nothing(stepper: Any) -> None:
+    """A step without a word: every one is sub-sampled away."""
+    stepper.keep[:] = 0.0
+
+
 def poison(stepper: Any) -> Callable[[], None]:
     """Make the next step meet a NaN; what undoes it."""
     word = int(np.flatnonzero(stepper.kept)[0])

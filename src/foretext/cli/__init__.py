@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "polysemy": (options.Polysemy, "foretext.cli.draw:polysemy"),
     "fill": (options.Fill, "foretext.cli.ask:fill"),
     "score": (options.Score, "foretext.cli.ask:score"),
+    "perplexity": (options.Perplexity, "foretext.cli.ask:perplexity"),
     "ladder": (options.Ladder, "foretext.cli.compare:ladder"),
     "demo": (options.Demo, "foretext.cli.compare:demo"),
     "convert": (options.Convert, "foretext.cli.house:convert"),

@@ -1,10 +1,12 @@
-"""`neighbors`, `fill`, `score`: questions to a pretrained model."""
+"""`neighbors`, `fill`, `score`, `perplexity`: questions to a pretrained model."""
 
 from itertools import islice
 
 from foretext.bundle import load_pretrained
 from foretext.cli import options
 from foretext.cli.output import LongTexts, one_line, say, write_json
+from foretext.cli.train import reading_of
+from foretext.errors import UsageError
 from foretext.evaluation.neighbors import neighbors as find_neighbors
 from foretext.tasks.tables import read_texts
 from foretext.text.corpus import open_corpus
@@ -35,6 +37,22 @@ def fill(chosen: options.Fill) -> None:
     write_json(found.as_json()) if chosen.json else say(found.text())
 
 
+def perplexity(chosen: options.Perplexity) -> None:
+    """Perplexity of one model, or of two and of their mixture."""
+    from foretext.evaluation.language import perplexity as measure
+
+    *folders, text = chosen.arguments or ("",)
+    if len(folders) not in (1, 2):
+        raise UsageError(
+            f"expected MODEL [MODEL] TEXT, found {' '.join(chosen.arguments) or 'nothing'}",
+            remedy="for example: foretext perplexity ngram nnlm test.txt --dev dev.txt",
+        )
+    models, reading = [load_pretrained(folder) for folder in folders], reading_of(chosen.reading)
+    dev = open_corpus([chosen.dev], reading) if chosen.dev is not None else None
+    found = measure(models, open_corpus([text], reading), dev=dev, names=folders)
+    write_json(found.as_json()) if chosen.json else say(found.text())
+
+
 def score(chosen: options.Score) -> None:
     """A line a text: log-probability (nats), tokens, the text."""
     from foretext.evaluation.score import score as score_texts
@@ -46,7 +64,8 @@ def score(chosen: options.Score) -> None:
             long.add(len(one.tokens))
             if chosen.json:
                 nats = [float(x) for x in one.nats]
-                write_json({"sum": one.sum, "mean": one.mean, "tokens": list(one.tokens), "nats": nats, "text": text})
+                told = {"sum": one.sum, "mean": one.mean, "tokens": list(one.tokens), "nats": nats, "text": text}
+                write_json(told if one.end is None else {**told, "end": one.end})
             else:
                 say(f"{one.sum:.4f}\t{len(one.tokens)}\t{one_line(text)}")
     long.tell()

@@ -297,6 +297,18 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Perplexity:
+    """Perplexity of a language model on a text; of two models, and of their mixture too."""
+
+    arguments: Annotated[tuple[str, ...], conf.Positional, conf.arg(metavar="MODEL [MODEL] TEXT")]
+    """One or two pretrained folders, and the text: a file, folder, glob or URL, or -."""
+    dev: str | None = None
+    """Text on which the mixture's weight is chosen (EM); without it both models count half."""
+    reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
+    json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ladder:
     """Every rung on your text and labels under equal budgets, with honest baselines: one table, one report."""
 

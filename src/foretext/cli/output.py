@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from foretext.bundle import SOURCE, Pretrained
+from foretext.models.catalog import family
 from foretext.types import JSON
 
 
@@ -24,8 +25,9 @@ class LongTexts:
     """Counts the texts that a model cannot read at once, so that it is said."""
 
     def __init__(self, model: Pretrained) -> None:
-        template = model.recipe.family.template
-        self.limit = model.model.encoder(SOURCE).limit
+        template, room = model.recipe.family.template, family(model.recipe.family.name)
+        # A static table, and whatever reads from left to right word by word, has no positions to run out of.
+        self.limit = None if room.stepper is not None else model.model.encoder(SOURCE).limit
         self._room = None if self.limit is None else self.limit - bool(template.start) - bool(template.end)
         self.texts = self.long = 0
 

@@ -1,8 +1,10 @@
-"""`score`: how likely a masked language model finds a text, token by token.
+"""`score`: how likely a language model finds a text, token by token.
 
-Pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring", section 2, eq. 2): each token is masked
-in turn and scored given all the others. It is no probability of the text (the terms do not come from one joint
-distribution); sums compare texts of one length, means texts of different lengths.
+A model that reads from left to right says it exactly: the sum over the tokens and the text's end is the log-probability
+of the text. What a masked one says is its pseudo-log-likelihood (Salazar et al. 2020, "Masked Language Model Scoring", section 2, eq. 2): each token
+is masked in turn and scored given all the others. That is no probability of the text (the terms do not come from one
+joint distribution); sums compare texts of one length, means texts of different lengths. Which of the two a family is
+scored by stands in models/catalog.py.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +15,10 @@ import numpy as np
 
 from foretext.bundle import Pretrained
 from foretext.data.render import Rendered
+from foretext.errors import UsageError
 from foretext.evaluation.masked import answers, require_masked, sequences
+from foretext.models.catalog import FAMILIES, family, require, resolve
+from foretext.models.stream import Scorer, of_texts
 from foretext.types import Floats, Ints, Text
 
 _QUESTIONS = 2048
@@ -23,11 +28,13 @@ _QUESTIONS = 2048
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
     """One text. `tokens` [T] pieces, `offsets` [T,2] characters, `nats` [T] log-probability of each token; a token
-    that the tokenizer does not know is scored as [UNK]."""
+    that the tokenizer does not know is scored as [UNK]. `end`: log-probability of the text's end, None where the family
+    gives it none."""
 
     tokens: tuple[str, ...]
     offsets: Ints
     nats: Floats
+    end: float | None = None
 
     @property
     def sum(self) -> float:
@@ -44,8 +51,11 @@ def score(pretrained: Pretrained, texts: Sequence[str], *, batch_tokens: int = 4
     """Score each text, masking one token at a time; `batch_tokens`: most tokens the encoder reads at once.
 
     A text over the encoder's limit is read in overlapping windows, each token scored in the one that shows most of its
-    surroundings. UsageError for a family that cannot score.
+    surroundings. A family that reads from left to right scores each text as one unit, whatever sentences it has.
+    UsageError for a family that cannot score.
     """
+    if reads_on(pretrained):
+        return _scored(pretrained, texts)
     mask = require_masked(pretrained, "score", "score")
     encodings = pretrained.tokenizer.encode([Text(string=text) for text in texts])
     nats = [np.zeros(len(encoding.ids)) for encoding in encodings]
@@ -61,6 +71,40 @@ def score(pretrained: Pretrained, texts: Sequence[str], *, batch_tokens: int = 4
     return [
         Scored(tokens=tuple(pieces[i] for i in encoding.ids.tolist()), offsets=encoding.offsets, nats=found)
         for encoding, found in zip(encodings, nats, strict=True)
+    ]
+
+
+def reads_on(pretrained: Pretrained) -> bool:
+    """Whether the model gives each token a probability given those before it; UsageError where it cannot score."""
+    require(pretrained.recipe.family.name, "score", "score")
+    return family(pretrained.recipe.family.name).scorer is not None
+
+
+def scorer_of(pretrained: Pretrained) -> Scorer:
+    """The model as a left-to-right scorer; UsageError where it cannot score, or only by masking."""
+    if not reads_on(pretrained):
+        able = [name for name, row in FAMILIES.items() if row.scorer is not None]
+        raise UsageError(
+            f"this needs a family that reads from left to right; {pretrained.recipe.family.name} does not",
+            file=pretrained.path,
+            remedy=f"these do: {', '.join(able)}",
+        )
+    made: Scorer = resolve(family(pretrained.recipe.family.name).scorer or "")(
+        pretrained.recipe.family, pretrained.arrays, pretrained.tokenizer
+    )
+    return made
+
+
+def _scored(pretrained: Pretrained, texts: Sequence[str]) -> list[Scored]:
+    scorer, pieces = scorer_of(pretrained), pretrained.tokenizer.pieces
+    encodings = pretrained.tokenizer.encode([Text(string=text) for text in texts])
+    stream = of_texts([np.asarray(encoding.ids) for encoding in encodings], scorer.boundary)
+    parts = np.split(scorer.nats(stream), stream.ends[:-1] + 1) if texts else []
+    return [
+        Scored(
+            tokens=tuple(pieces[i] for i in encoding.ids.tolist()), offsets=encoding.offsets, nats=found[:-1], end=float(found[-1])
+        )
+        for encoding, found in zip(encodings, parts, strict=True)
     ]
 
 

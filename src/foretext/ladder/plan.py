@@ -14,7 +14,7 @@ from foretext.folder import fingerprint
 from foretext.ladder.cells import Plan
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.origins import content_key, opened_source
-from foretext.models.catalog import family
+from foretext.models.catalog import family, require
 from foretext.recipe import FamilyConfig, Recipe, to_json
 from foretext.recipes import find
 from foretext.strategies import StrategyConfig
@@ -64,6 +64,9 @@ def rung(config: LadderConfig, name: str) -> Rung:
     source = opened_source(origin.path) if origin else None
     key = content_key(source) if source else ""
     scratch = origin is None or origin.scratch
+    recipe_name = (origin.recipe if origin else name) or ""
+    made = source.recipe if source else find(recipe_name)
+    require(made.family.name, "finetune", f"the rung {name}")
     if origin and source and not origin.recipe:
         hows = config.how.get(name) or default_hows(source.recipe.family)
         return Rung(

@@ -16,18 +16,24 @@ Ability = Literal["encode", "contextual", "summary", "fill", "score", "neighbors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A family's row. `config`: its frozen dataclass. `encoder`: (config, vocabulary size) → Encoder, an nn.Module.
-    `stepper`: (recipe's family config, store, …) → Stepper for a family whose loss lives in its own room; None: the
-    gradient stepper over the recipe's objectives. `before`: (family config, store, initial arrays, folder) → a Stepper to be
-    run to its end before the stepper is made, or None where its work is done. `can`: what the commands may ask of it.
-    `about`: one line."""
+    """A family's row. `config`: its frozen dataclass. `encoder`: (config, vocabulary size) → Encoder, an nn.Module;
+    None: it has no vectors. `stepper`: (recipe's family config, store, …) → Stepper for a family whose loss lives in its
+    own room; None: the gradient stepper over the recipe's objectives. `before`: (family config, store, initial arrays,
+    folder) → a Stepper to be run to its end before the stepper is made, or None where its work is done. `can`: what the
+    commands may ask of it. `about`: one line. `scorer`: (config, arrays, tokenizer) → `models.stream.Scorer`, for a family
+    that can score because it reads from left to right; None: its masked head scores. `memory`: (config, store) → bytes of
+    (parameters, working memory, a checkpoint's copy), for a family with a stepper; None: its tables, two where its config
+    does not say. `shape`: fields of its config that a run which goes on from a folder takes from there."""
 
     config: str
-    encoder: str
+    encoder: str | None
     stepper: str | None
     can: frozenset[Ability]
     about: str
     before: str | None = None
+    scorer: str | None = None
+    memory: str | None = None
+    shape: tuple[str, ...] = ("width",)
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -52,6 +58,26 @@ FAMILIES: Mapping[str, Family] = {
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static word vectors, weighted least squares on co-occurrences (Pennington et al. 2014)",
         before="foretext.models.glove.train:before",
+    ),
+    "ngram": Family(
+        config="foretext.models.ngram.config:NgramConfig",
+        encoder=None,
+        stepper="foretext.models.ngram.train:stepper",
+        can=frozenset({"score"}),
+        about="n-gram language model, interpolated modified Kneser-Ney (Chen and Goodman 1998)",
+        scorer="foretext.models.ngram.model:scorer",
+        memory="foretext.models.ngram.train:memory",
+        shape=("order", "unit", "boundary"),
+    ),
+    "nnlm": Family(
+        config="foretext.models.nnlm.config:NNLMConfig",
+        encoder="foretext.models.static:build",
+        stepper="foretext.models.nnlm.train:stepper",
+        can=frozenset({"encode", "neighbors", "finetune", "score"}),
+        about="feed-forward neural language model over shared word vectors (Bengio et al. 2003)",
+        scorer="foretext.models.nnlm.model:scorer",
+        memory="foretext.models.nnlm.train:memory",
+        shape=("width", "hidden", "order", "direct", "unit", "boundary", "softmax", "clusters", "shrink"),
     ),
 }
 

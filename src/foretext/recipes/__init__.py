@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from foretext.errors import unknown
 from foretext.recipe import Recipe
-from foretext.recipes import bert, glove, word2vec
+from foretext.recipes import bert, glove, language, word2vec
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-tiny": bert.bert_tiny,
@@ -30,6 +30,11 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "word2vec-phrases": word2vec.word2vec_phrases,
     "glove": glove.glove,
     "glove-text8-demo": glove.glove_text8_demo,
+    "ngram": language.ngram,
+    "nnlm": language.nnlm,
+    "nnlm-mlp5": language.nnlm_mlp5,
+    "nnlm-brown-batch": language.nnlm_brown_batch,
+    "nnlm-brown-sampled": language.nnlm_brown_sampled,
 }
 
 

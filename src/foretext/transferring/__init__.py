@@ -19,6 +19,7 @@ from foretext.bundle import SOURCE, Pretrained, machine
 from foretext.errors import ArtefactError, UsageError
 from foretext.features import Remember
 from foretext.folder import fingerprint, is_finished, locked, read_record, work_folder, write_record
+from foretext.models.catalog import require
 from foretext.preflight import require_transfer
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
@@ -55,6 +56,8 @@ def transfer(
     is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings or texts under way →
     ArtefactError (4); unusable labels → DataError (3); stopped → Preempted (75); every seed diverged → DivergedError (6).
     """
+    for source in [sources] if isinstance(sources, Pretrained) else sources.values():
+        require(source.recipe.family.name, "finetune", "transfer")
     if seeds < 1:
         raise UsageError(f"seeds: expected at least 1, found {seeds}")
     watch = watch or SilentWatch()

@@ -17,7 +17,7 @@ DOCUMENTS = [
     "我来到北京清华大学。今天天气不错，我们去公园。ABC公司的员工12人。",
     "Straße, İstanbul, ﬁne ﬂags; 3.14 and ΟΔΟΣ [UNK] <s> snake_case 한국어 ελληνικά",
 ] * 2
-KINDS = ("words", "characters", "wordpiece", "bpe", "unigram")
+KINDS = ("words", "spaces", "characters", "wordpiece", "bpe", "unigram")
 SETTINGS = {
     "as BERT": {},
     "cased": {"lowercase": False, "strip_accents": False},

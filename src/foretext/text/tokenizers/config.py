@@ -14,10 +14,12 @@ from foretext.types import JSON
 class TokenizerConfig:
     """What a token is, and how the vocabulary is chosen from a corpus."""
 
-    kind: Literal["words", "characters", "wordpiece", "bpe", "unigram"] = "wordpiece"
+    kind: Literal["words", "spaces", "characters", "wordpiece", "bpe", "unigram"] = "wordpiece"
+    """"words": cut at white space and punctuation, Chinese by rjieba; "spaces": at white space alone, for text that is
+    tokenized already; the others as they are known."""
     size: int = 30522
-    """Entries of the vocabulary, special tokens included (wordpiece, bpe, unigram); words and characters keep every
-    entry that `min_count` and `most_words` allow, ranked by frequency, so that any smaller vocabulary is a prefix."""
+    """Entries of the vocabulary, special tokens included (wordpiece, bpe, unigram); words, spaces and characters keep
+    every entry that `min_count` and `most_words` allow, ranked by frequency, so that any smaller vocabulary is a prefix."""
     lowercase: bool = True
     strip_accents: bool = True
     """Drop combining marks: "é" is "e", composed or not."""

@@ -137,6 +137,8 @@ def _segmenter() -> Callable[[str], Iterable[str]]:
 
 
 def _segmented(config: TokenizerConfig) -> bool:
+    if config.kind == "spaces":
+        return False
     if config.kind == "words":
         return True
     if config.chinese == "words":
@@ -146,6 +148,8 @@ def _segmented(config: TokenizerConfig) -> bool:
 
 
 def _pattern(config: TokenizerConfig) -> str:
+    if config.kind == "spaces":
+        return "\\S+"
     if config.folding == "bert":
         if config.chinese == "plain":
             return f"[^{bert.SPACE}]+"
@@ -198,6 +202,12 @@ def _as_word_spans(splitter: Splitter, chunk: str) -> list[Word]:
     return words
 
 
+def _as_given(splitter: Splitter, chunk: str) -> list[Word]:
+    """What stands between white space, as one word; nothing where it is all invisible."""
+    word = splitter.whole(chunk)
+    return [word] if word.string else []
+
+
 def _as_characters(splitter: Splitter, chunk: str) -> list[Word]:
     return [letter for word in _as_word_spans(splitter, chunk) for letter in _one_by_one(*word[:3])]
 
@@ -231,6 +241,7 @@ def _after_spaces(splitter: Splitter, chunk: str) -> list[Word]:
 
 _SPLITS: dict[str, Callable[[Splitter, str], list[Word]]] = {
     "words": _as_word_spans,
+    "spaces": _as_given,
     "characters": _as_characters,
     "wordpiece": _at_punctuation,
     "bpe": _as_bytes,

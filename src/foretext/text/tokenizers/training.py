@@ -151,6 +151,7 @@ def _unknown(config: TokenizerConfig) -> int:
 
 _TRAINERS: Mapping[str, Callable[[TokenizerConfig, Mapping[str, int]], Spelling]] = {
     "words": _train_whole,
+    "spaces": _train_whole,
     "characters": _train_whole,
     "wordpiece": _train_wordpiece,
     "bpe": _train_byte_pairs,

@@ -1,0 +1,150 @@
+"""The NNLM's rate, decay, start and refusals; its gradients are conformance's check 1."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foretext.errors import ArtefactError, DataError, DivergedError, UsageError
+from foretext.models.nnlm.config import NNLMConfig
+from foretext.models.nnlm.model import HEAD, NNLM, TABLE, Network
+from foretext.models.nnlm.train import NNLMTraining, stepper
+from foretext.models.stream import of_texts
+from foretext.text.corpus import strings_corpus
+from foretext.text.store import TokenStore, build_store
+from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
+
+CONFIG = NNLMConfig(width=8, hidden=10, order=3, batch=16, rate=0.05, block=128)
+TEXT = ["The judge sat on the bench. The jury heard the trial.", "A ship came in. The sailor sat on a rope. The sea was calm."] * 8
+
+
+def made_store(folder: Path, *, held_out: float = 0.0, min_count: int = 1) -> TokenStore:
+    config = TokenizerConfig(kind="words", min_count=min_count, special=("[UNK]", "</s>"))
+    corpus = strings_corpus(TEXT)
+    return build_store(corpus, train_tokenizer(config, corpus, workers=0), folder, held_out=held_out, workers=0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+    return made_store(tmp_path_factory.mktemp("store"))
+
+
+def test_the_rate_falls_as_the_paper_says(store: TokenStore) -> None:
+    """ε₀/(1 + r·t), t in words, counted over steps and after resuming."""
+    made = stepper(replace(CONFIG, slowing=1e-2), store, steps=4)
+    assert made.rate(0) == 0.05 and made.rate(100) == pytest.approx(0.025)
+    first = made.step()
+    assert first.rate == pytest.approx(0.05 / (1 + 1e-2 * (first.count - first.count % 16 if first.count % 16 else first.count - 16)))
+    again = stepper(replace(CONFIG, slowing=1e-2), store, steps=4)
+    again.restore(made.state())
+    assert again.step().rate == made.step().rate
+
+
+def test_one_word_at_a_time_is_the_papers_algorithm(store: TokenStore) -> None:
+    """batch = 1: every update sees the one before; in a batch all see the same parameters, and a small rate shows no
+    difference to first order."""
+    ends = []
+    for batch in (1, 16):
+        made = stepper(replace(CONFIG, batch=batch, rate=1e-5), store, steps=1)
+        before = made.network.arrays()
+        made.step()
+        ends.append({name: made.network.arrays()[name] - before[name] for name in before})
+    for name in ends[0]:
+        assert np.abs(ends[0][name] - ends[1][name]).max() <= 0.02 * np.abs(ends[0][name]).max() + 1e-7, name
+    assert any(ends[0][name].tobytes() != ends[1][name].tobytes() for name in ends[0])
+
+
+def test_weights_and_c_decay_and_biases_do_not() -> None:
+    """Bengio et al. 2003, section 2. No gradient: one context, all of whose scores are certain already."""
+    config = replace(CONFIG, decay=0.5, direct=True)
+    network = Network(config, 5, np.full(5, 0.2), np.float64)
+    network.start(0, np.full(5, 0.2))
+    network.output.load({**network.output.arrays(), f"{HEAD}.bias": np.array([0.0, 0.0, 900.0, 0.0, 0.0])})
+    network.bias[:] = 0.3
+    before = network.arrays()
+    assert network.learn(np.array([[0, 1]]), np.array([2]), 0.1, np.zeros(0, np.int64)) == pytest.approx(0.0, abs=1e-12)
+    for name, array in network.arrays().items():
+        kept = 1.0 if name.endswith("bias") else 0.95
+        assert np.allclose(array, kept * before[name], rtol=1e-12, atol=0), name
+
+
+def test_the_output_bias_may_start_at_the_word_frequencies(store: TokenStore) -> None:
+    made = stepper(replace(CONFIG, bias="unigram", direct=False), store)
+    counts = np.array(store.counts, float)
+    counts[made.boundary] += len(made.stream.ends)
+    wanted = np.log((counts + 1) / (counts + 1).sum())
+    assert np.allclose(made.network.arrays()[f"{HEAD}.bias"], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled", "adaptive"])
+def test_a_folder_scores_as_its_run_did(softmax: str, store: TokenStore) -> None:
+    """Over all words, which sum to one; the same numbers from the arrays alone."""
+    config = replace(CONFIG, softmax=softmax, samples=6, clusters=(5, 11), shrink=2)  # type: ignore[arg-type]
+    made = stepper(config, store, steps=2)
+    made.step()
+    one = NNLM(config, made.state().arrays, store.tokenizer)
+    line = of_texts([np.array([2, 7, 3]), np.zeros(0, np.int64)], made.boundary)
+    words, context = line.contexts(0, len(line), 2)
+    assert np.array_equal(one.nats(line), made.network.log_probability(words, made._padded(context)))
+    size = store.tokenizer.size
+    every = made.network.log_probability(np.arange(size), np.repeat(made._padded(context)[:1], size, axis=0))
+    assert abs(np.exp(every).sum() - 1.0) <= 1e-5
+
+
+def test_sampling_estimates_the_full_gradient() -> None:
+    """The mean update of many draws points where the full softmax's does."""
+    config = replace(CONFIG, softmax="sampled", samples=40, decay=0.0, direct=False)
+    share = np.arange(1, 31) / np.arange(1, 31).sum()
+    full, few = (Network(replace(config, softmax=kind), 30, share, np.float64) for kind in ("full", "sampled"))  # type: ignore[arg-type]
+    full.start(0, share)
+    few.load(full.arrays())
+    rng = np.random.default_rng(0)
+    context, gold = rng.integers(0, 30, (6, 2)), rng.integers(0, 30, 6)
+    inputs = full.features(context)[2]
+    wanted = full.output.learn(inputs, gold, np.zeros(0, np.int64))[1]
+    found = np.mean([few.output.learn(inputs, gold, rng.choice(30, 40, p=share))[1] for _ in range(400)], axis=0)
+    assert (wanted * found).sum() >= 0.98 * np.linalg.norm(wanted) * np.linalg.norm(found)
+
+
+def test_given_vectors_stand_in_c_and_nothing_else_moves(store: TokenStore) -> None:
+    rows = np.full((2, 8), 0.5, np.float32)
+    plain, given = stepper(CONFIG, store).state().arrays, stepper(CONFIG, store, first=(np.array([3, 5]), rows)).state().arrays
+    assert np.array_equal(given[TABLE][[3, 5]], rows)
+    others = np.setdiff1d(np.arange(len(plain[TABLE])), [3, 5])
+    assert np.array_equal(given[TABLE][others], plain[TABLE][others])
+    assert all(given[name].tobytes() == plain[name].tobytes() for name in plain if name != TABLE)
+
+
+def _finish(made: NNLMTraining) -> None:
+    while made.done < made.total:
+        made.step()
+
+
+def test_numbers_that_blow_up_stop_the_run(store: TokenStore) -> None:
+    made = stepper(replace(CONFIG, rate=1e9), store, steps=50)
+    with pytest.raises(DivergedError, match=r"not finite in step .* lower family\.rate") as caught:
+        _finish(made)
+    assert caught.value.exit_code == 6
+    assert all(np.isfinite(array).all() for array in made.state().arrays.values()), "the number that is none was used"
+
+
+def test_what_cannot_be_trained_is_refused(store: TokenStore, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="unknown words"):
+        stepper(CONFIG, made_store(tmp_path, min_count=999))
+    with pytest.raises(UsageError, match="special token '<s>'"):
+        stepper(replace(CONFIG, boundary="<s>"), store)
+    for wrong in ({"order": 1}, {"hidden": 0, "direct": False}, {"clusters": (9, 3)}, {"dropout": 1.0}, {"rate": 0.0}):
+        with pytest.raises(UsageError):
+            replace(CONFIG, **wrong)  # type: ignore[arg-type]
+    arrays = stepper(CONFIG, store).state().arrays
+    with pytest.raises(ArtefactError, match=r"hidden\.weight of shape \(10, 16\)"):
+        stepper(CONFIG, store, init={**arrays, f"{HEAD}.hidden.weight": np.zeros((10, 15))})
+    with pytest.raises(ArtefactError, match="missing"):
+        NNLM(CONFIG, {TABLE: arrays[TABLE]}, store.tokenizer)
+
+
+def test_contexts_longer_than_every_sentence(store: TokenStore) -> None:
+    made = stepper(replace(CONFIG, order=40, batch=32), store, steps=2)
+    assert np.isfinite(made.step().loss)
+    assert set(np.unique(made._block(0)[1][:, 20:])) == {made.boundary}
