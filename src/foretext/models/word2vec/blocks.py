@@ -285,25 +285,25 @@ def _changes(xs: Any, ys: Any, zs: Any, dense: Table, dense_across: Table, band:
 
 
 @jit
-def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
-                 last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-                 state: NDArray[np.uint64], memory: Any) -> Any:
-    """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
-    of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
+def train_centres(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int,
+                  stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
+                  shared: int, window: int, state: NDArray[np.uint64], memory: Any) -> Any:
+    """`train_blocks` for the centres start…stop alone, whose rows of `inward` are `centres` [n] while contexts and
+    negatives are rows of `outward`; the rate falls over these centres."""
     xs, ys, zs, dense, dense_across, band, band_across, weights, drawn, hidden = memory
     ratio = np.float32(negatives) / np.float32(shared)
     loss, pairs = 0.0, 0
-    p = _FIRST
-    while p < n:
+    p = np.int64(start)
+    while p < stop:
         for k in range(shared):
             drawn[k] = negative(accept, other, state)
-        m = _centres(words, p, n, drawn)
-        rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
+        m = _centres(centres, p, stop, drawn)
+        rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
         begin, end = np.int64(low[p]), np.int64(high[p])
         for i in range(1, m):
             begin, end = min(begin, np.int64(low[p + i])), max(end, np.int64(high[p + i]))
         top, bottom = begin - p + window, end - p + window
-        _gather(inward, words, p, m, xs[0], _FIRST)
+        _gather(inward, centres, p, m, xs[0], _FIRST)
         _gather(outward, words, begin, end - begin, zs[0], top)
         _gather(outward, drawn, _FIRST, shared, ys[0], _FIRST)
         gained, count, fine = _positives(xs[0], zs[0], band, band_across, low, high, p, m, window, rate, hidden)
@@ -314,8 +314,20 @@ def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: 
         loss += gained + spent
         pairs += count
         _changes(xs, ys, zs, dense, dense_across, band, band_across, low, high, p, m, window, top, bottom)
-        _scatter(inward, words, p, m, xs[1], _FIRST)
+        _scatter(inward, centres, p, m, xs[1], _FIRST)
         _scatter(outward, words, begin, end - begin, zs[1], top)
         _scatter(outward, drawn, _FIRST, shared, ys[1], _FIRST)
         p += m
     return loss, pairs, True
+
+
+@jit
+def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
+                 last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
+                 state: NDArray[np.uint64], memory: Any) -> Any:
+    """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
+    of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
+    return train_centres(
+        inward, outward, words, words, low, high, _FIRST, np.int64(n), first_rate, last_rate, accept, other, negatives,
+        shared, window, state, memory,
+    )

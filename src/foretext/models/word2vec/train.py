@@ -53,7 +53,7 @@ class Pairs:
     negative: Ints
 
 
-def trained_words(counts: Ints, min_count: int, special: Mapping[str, int]) -> Bits:
+def trained_words(counts: Ints, min_count: int, special: Mapping[str, int], name: str = "word2vec") -> Bits:
     """Which ids are trained: [V] bits, V = the last id that is, plus one. With frequency-ranked ids that is a prefix,
     less the special tokens and the few words that only the held-out part lifts over `min_count`.
 
@@ -65,7 +65,7 @@ def trained_words(counts: Ints, min_count: int, special: Mapping[str, int]) -> B
     if not len(found):
         most = int(np.max(counts, initial=0))
         raise DataError(
-            f"word2vec needs words seen at least min_count = {min_count} times; the most frequent is seen {most} times",
+            f"{name} needs words seen at least min_count = {min_count} times; the most frequent is seen {most} times",
             remedy="give more text, or set family.min_count to 1" if most else "give text: the training part is empty",
         )
     return kept[: found[-1] + 1]
@@ -95,9 +95,9 @@ class SkipGram:
     ) -> None:
         self.config, self.store, self.seed, self.threads = config, store, seed, max(1, threads)
         if init is None:
-            kept = trained_words(store.counts, config.min_count, store.tokenizer.special)
+            kept = trained_words(store.counts, config.min_count, store.tokenizer.special, config.name)
         else:
-            kept = trained_words(store.counts[: len(init[INWARD])], 1, store.tokenizer.special)
+            kept = trained_words(store.counts[: len(init[INWARD])], 1, store.tokenizer.special, config.name)
             kept = np.pad(kept, (0, len(init[INWARD]) - len(kept)))
         self.kept = kept
         counts = np.zeros(len(kept))
@@ -134,7 +134,7 @@ class SkipGram:
                 results = list(pool.map(shard, range(count)))
         if not all(finite for _, _, finite in results):
             raise DivergedError(
-                f"word2vec met a non-finite score in step {self.done + 1} (epoch {epoch + 1}, block {block + 1})",
+                f"{self.config.name} met a non-finite score in step {self.done + 1} (epoch {epoch + 1}, block {block + 1})",
                 remedy=f"lower family.rate (now {self.config.rate:g})",
             )
         rate = self._rate(self.done / self.total)
@@ -211,8 +211,8 @@ class SkipGram:
             loss, pairs, finite = blocks.train_blocks(*common, *numbers, state, memory)
         return float(loss), int(pairs), bool(finite)
 
-    def _held_out_pairs(self) -> Pairs:
-        """The same sub-sampling, windows and negatives as in training, drawn once (seed 0 whatever the run's seed)."""
+    def _held_out_plan(self) -> tuple[kernel.Words, kernel.Words, kernel.Words, int]:
+        """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed)."""
         sentences = np.asarray(self.store.sentences)
         held = np.flatnonzero(self.store.held_out)
         lengths = sentences[held + 1] - sentences[held]
@@ -222,17 +222,24 @@ class SkipGram:
         ids = np.concatenate([np.asarray(part, np.int32) for part in parts]) if parts else np.empty(0, np.int32)
         ends = np.cumsum(sentences[chosen + 1] - sentences[chosen])
         state = np.array([draws.number(0, "word2vec held-out")], np.uint64)
-        words, low, high, n = self._plan(ids, ends, np.zeros(len(chosen), np.bool_), state)
+        return self._plan(ids, ends, np.zeros(len(chosen), np.bool_), state)
+
+    def _held_out_negatives(self, told: Ints) -> Ints:
+        """The negatives [P,K] of pairs that tell the words `told` [P], as in training; −1: the word itself was drawn."""
+        rng = draws.generator(0, "word2vec held-out negatives")
+        guess = rng.integers(len(self.kept), size=(len(told), self.config.negatives))
+        drawn = np.where(rng.random(guess.shape) < self._accept[guess], guess, self._other[guess])
+        drawn[drawn == told[:, None]] = -1
+        return drawn
+
+    def _held_out_pairs(self) -> Pairs:
+        words, low, high, n = self._held_out_plan()
         reach = (high - low)[:n]
         centre = np.repeat(np.arange(n), reach)
         other = np.arange(len(centre)) - np.repeat(np.cumsum(reach) - reach, reach) + np.repeat(low[:n], reach)
         centre, other = centre[other != centre], other[other != centre]
         context = words[other]
-        rng = draws.generator(0, "word2vec held-out negatives")
-        guess = rng.integers(len(self.kept), size=(len(context), self.config.negatives))
-        drawn = np.where(rng.random(guess.shape) < self._accept[guess], guess, self._other[guess])
-        drawn[drawn == context[:, None]] = -1
-        return Pairs(centre=words[centre], context=context, negative=drawn)
+        return Pairs(centre=words[centre], context=context, negative=self._held_out_negatives(context))
 
 
 def pair_loss(inward: Floats, outward: Floats, pairs: Pairs, chunk: int = 4096) -> float:
