@@ -22,15 +22,16 @@ def pretraining_need(
     """Bytes of pretraining `recipe` on `store`; the network is counted without being made. `known`: networks that were
     counted before, by the family's settings."""
     config: Any = recipe.family
-    if family(config.name).stepper is not None:  # two tables, and a checkpoint's copy of them
+    if family(config.name).stepper is not None:  # what is read and what is told, and a checkpoint's copy of them
         rows = int((store.counts >= getattr(config, "min_count", 1)).sum())
-        return Need(weights=8 * rows * config.width, copies=8 * rows * config.width)
+        read = config.rows(rows) if hasattr(config, "rows") else rows
+        return Need(weights=4 * (read + rows) * config.width, copies=4 * (read + rows) * config.width)
     import torch
 
     known = {} if known is None else known
     if config not in known:
         with torch.device("meta"):
-            known[config] = build_model(recipe, store.tokenizer.size)
+            known[config] = build_model(recipe, store.tokenizer.size, tokenizer=store.tokenizer)
     model = known[config]
     length = max((phase.windows or recipe.windows).length for phase in recipe.phases if phase.windows or recipe.windows)  # type: ignore[union-attr]
     rows = min(recipe.batch.micro or recipe.batch.rows, recipe.batch.rows)
@@ -114,7 +115,7 @@ def _transfer_need(sources: Sequence[Pretrained], strategy: "StrategyConfig", to
     whole = Need(weights=0)
     for source in sources:
         with torch.device("meta"):
-            model = build_model(source.recipe, source.tokenizer.size, heads=False)
+            model = build_model(source.recipe, source.tokenizer.size, heads=False, tokenizer=source.tokenizer)
         encoder: Any = next(iter(model.encoders.values()))
         length = min(encoder.limit or 1, tokens)
         if strategy.how == "finetune":

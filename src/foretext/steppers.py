@@ -271,7 +271,7 @@ def _batches(job: Job) -> "list[Batches]":
 
 def _model(job: Job, watch: Watch, fresh: bool) -> "Model":
     recipe, store = job.recipe, job.store
-    model = build_model(recipe, store.tokenizer.size)
+    model = build_model(recipe, store.tokenizer.size, tokenizer=store.tokenizer)
     require_sees(make_objectives(recipe.objectives, store.tokenizer), model.encoder(SOURCE).sees)
     if not fresh:
         return model

@@ -99,7 +99,9 @@ class Row:
     def model(self, dtype: torch.dtype, *, seed: int = 0) -> Model:
         """The network with its pretraining heads, every parameter stirred so that each matters; no dropout."""
         job = self.job()
-        made = build_model(job.recipe, job.store.tokenizer.size, heads=bool(job.recipe.objectives))
+        made = build_model(
+            job.recipe, job.store.tokenizer.size, heads=bool(job.recipe.objectives), tokenizer=job.store.tokenizer
+        )
         return stirred(made, seed).to(dtype).eval()
 
     def batch(self) -> Batch:

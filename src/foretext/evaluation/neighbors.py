@@ -5,7 +5,7 @@ V vocabulary · D width · Q queries · W words
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,21 +98,27 @@ def neighbors(
     )
     words = [parsed.word] if parsed.marked is not None else _words(pretrained.tokenizer, parsed.string)
     vectors = pretrained.model.encoder(SOURCE).table.weight.detach().numpy() if contextual else pretrained.vectors
-    return static_neighbors(vectors, pretrained.tokenizer, words, n=n, about=about)
+    return static_neighbors(vectors, pretrained.tokenizer, words, n=n, about=about, letters=pretrained.spelled)
 
 
 def static_neighbors(
-    vectors: Floats, tokenizer: Tokenizer, words: Sequence[str], *, n: int = 10, about: str = ""
+    vectors: Floats, tokenizer: Tokenizer, words: Sequence[str], *, n: int = 10, about: str = "",
+    letters: Callable[[Sequence[str]], Floats | None] = lambda words: None,
 ) -> Words:
     """The `n` entries with the greatest cosine to each of `words`; exact.
 
     `vectors` [V,D]. A word of several pieces has the mean of their vectors. Special tokens, rows of zeros (never
-    trained) and the word's own pieces are left out. UsageError for a word that the tokenizer does not know.
+    trained) and the word's own pieces are left out. `letters`: the vectors of words of any spelling, where the family
+    makes them. UsageError for a word that has no vector.
     """
-    ids = [_known(tokenizer, word, vectors) for word in words]
+    ids = [_known(tokenizer, word, vectors, letters) for word in words]
     counts: Ints | None = getattr(tokenizer, "counts", None)
     counted = counts is not None and len(counts) == len(vectors)
-    queries = np.stack([vectors[i].mean(axis=0, dtype=np.float32) for i in ids])
+    made = {word: letters([word]) for word, own in zip(words, ids, strict=True) if not len(own)}
+    queries = np.concatenate([
+        row if (row := made.get(word)) is not None else vectors[own].mean(axis=0, dtype=np.float32, keepdims=True)
+        for word, own in zip(words, ids, strict=True)
+    ])
     cosines = _cosines(vectors, queries)
     cosines[sorted(tokenizer.special.values())] = -np.inf
     found = []
@@ -129,7 +135,7 @@ def static_neighbors(
                 for i in best
             )
         )
-    seen = [int(counts[i[0]]) if counted and counts is not None and len(i) == 1 else None for i in ids]
+    seen = [(int(counts[i[0]]) if len(i) == 1 else 0 if not len(i) else None) if counted and counts is not None else None for i in ids]
     return Words(words=tuple(words), counts=tuple(seen), nearest=tuple(found), about=about)
 
 
@@ -164,13 +170,17 @@ def _words(tokenizer: Tokenizer, string: str) -> list[str]:
     return [string[start:stop] for start, stop in word_spans(string)] or [string]
 
 
-def _known(tokenizer: Tokenizer, word: str, vectors: Floats) -> Ints:
-    """The ids of a word's pieces; UsageError when any is unknown or has no vector."""
+def _known(tokenizer: Tokenizer, word: str, vectors: Floats, letters: Callable[[Sequence[str]], Floats | None]) -> Ints:
+    """The ids of a word's pieces, none where it has a vector by its letters; UsageError when it has none."""
     whole: tuple[tuple[int, int], ...] = ((0, len(word)),) if word else ()
     ids = np.asarray(tokenizer.encode([Text(string=word, words=whole)])[0].ids, np.int64)
     special = set(tokenizer.special.values())
-    if len(ids) and not special & set(ids.tolist()) and vectors[ids].any():
+    inside = ids[ids < len(vectors)]
+    if len(ids) and len(inside) == len(ids) and not special & set(ids.tolist()) and vectors[ids].any():
         return ids
+    made = letters([word]) if word and len(inside) < len(ids) else None
+    if made is not None and made.any():
+        return np.zeros(0, np.int64)
     near = spelt_like(word, tokenizer)
     raise UsageError(
         f"the model does not know the word {word!r}", remedy=f"did you mean {', '.join(near)}?" if near else ""

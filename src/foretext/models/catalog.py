@@ -18,13 +18,19 @@ Ability = Literal["encode", "contextual", "summary", "fill", "score", "neighbors
 class Family:
     """A family's row. `config`: its frozen dataclass. `encoder`: (config, vocabulary size) → Encoder, an nn.Module.
     `stepper`: (recipe's family config, store, …) → Stepper for a family whose loss lives in its own room; None: the
-    gradient stepper over the recipe's objectives. `can`: what the commands may ask of it. `about`: one line."""
+    gradient stepper over the recipe's objectives. `can`: what the commands may ask of it. `about`: one line.
+
+    `spelling`, for a family that makes vectors of letters: (config, arrays, tokenizer, words or None) → the vectors
+    [n,D] of words of any spelling, or of the whole vocabulary; its encoder is also given the tokenizer, by name.
+    `extended`: (config, arrays, old tokenizer, new) → its arrays for a vocabulary that has grown."""
 
     config: str
     encoder: str
     stepper: str | None
     can: frozenset[Ability]
     about: str
+    spelling: str | None = None
+    extended: str | None = None
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -41,6 +47,15 @@ FAMILIES: Mapping[str, Family] = {
         stepper="foretext.models.word2vec.train:stepper",
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static word vectors, skip-gram with negative sampling (Mikolov et al. 2013)",
+    ),
+    "fasttext": Family(
+        config="foretext.models.word2vec.fasttext_config:FastTextConfig",
+        encoder="foretext.models.word2vec.fasttext_model:build",
+        stepper="foretext.models.word2vec.fasttext:stepper",
+        can=frozenset({"encode", "neighbors", "finetune"}),
+        about="static vectors of words and their character n-grams, unseen words too (Bojanowski et al. 2017)",
+        spelling="foretext.models.word2vec.subwords:vectors_of",
+        extended="foretext.models.word2vec.fasttext:extended",
     ),
 }
 

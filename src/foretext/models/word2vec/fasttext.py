@@ -13,8 +13,8 @@ from foretext.errors import ArtefactError, UsageError
 from foretext.models.word2vec import blocks, fasttext_kernel
 from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.models.word2vec.kernel import Table
-from foretext.models.word2vec.subwords import GRAMS, Subwords, put_together, subwords
-from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, Store, pair_loss, trained_words
+from foretext.models.word2vec.subwords import GRAMS, put_together, subwords, vectors_of
+from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, Store, pair_loss
 from foretext.types import Arrays, Floats, Ints
 
 NGRAMS = f"encoders.text.{GRAMS}"
@@ -149,15 +149,16 @@ def stepper(
 
 
 def extended(config: Any, arrays: Arrays, old: Any, new: Any) -> Arrays:
-    """The arrays of a model whose vocabulary `old` (a tokenizer) has grown to `new`: rows of n-grams that the new words
-    reach are zeros where the model had none; the others move to their places unchanged."""
+    """The arrays of a model whose vocabulary `old` (a tokenizer) has grown to `new`, tables of words grown already. A
+    new word's row is the mean of its n-grams, so it starts at the vector that it had as an unseen word, as long as
+    the model knows any of them; rows of n-grams that it had not are zeros, the others move to their places."""
+    words = vectors_of(config, arrays, old, new.pieces[old.size :])
+    table = arrays[INWARD].copy()
+    table[old.size :] = np.where(words.any(axis=1, keepdims=True), words, table[old.size :])
     before, after = subwords(old, config), subwords(new, config)
-    if after.kept is None or before.kept is None:
-        return arrays
-    grams = arrays[NGRAMS]
-    grown = np.zeros((after.size, grams.shape[1]), grams.dtype)
-    grown[np.searchsorted(after.kept, before.kept)] = grams
-    return {**arrays, NGRAMS: grown}
-
-
-__all__ = ["FastText", "Subwords", "extended", "stepper", "trained_words"]
+    grown = arrays[NGRAMS]
+    if before.kept is not None and after.kept is not None:
+        grown = np.zeros((after.size, table.shape[1]), table.dtype)
+        grown[np.searchsorted(after.kept, before.kept)] = arrays[NGRAMS]
+        # A mean that counts rows as zeros which are now rows of zeros stays what it was.
+    return {**arrays, INWARD: table, NGRAMS: grown}

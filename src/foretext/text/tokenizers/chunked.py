@@ -1,5 +1,6 @@
 """The one tokenizer class: chunks are cut, each distinct chunk is analysed once and remembered, arrays are gathered."""
 
+import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -14,7 +15,7 @@ from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.files import write_files
 from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
-from foretext.types import Bits, Encoding, Ints, Text
+from foretext.types import UNSEEN, Bits, Encoding, Ints, Text
 
 VERSION = 1
 """Part of every tokenizer's key: raised when the same files come to mean other ids."""
@@ -27,25 +28,36 @@ _STRINGS = 2048
 
 class _Known(dict[str, int]):
     """Chunk → its number; a missing one is analysed on first sight. `first[n] : first[n+1]` are its tokens in the
-    columns `ids`, `starts`, `stops` (places in the chunk), `begins` (1 where a whole word starts)."""
+    columns `ids`, `starts`, `stops` (places in the chunk), `begins` (1 where a whole word starts). `unknown`: the id in
+    whose place an unseen word gets one of its own, kept in `forms`; None: it stands for all of them."""
 
-    def __init__(self, splitter: Splitter, spelling: Spelling) -> None:
+    def __init__(self, splitter: Splitter, spelling: Spelling, unknown: int | None) -> None:
         super().__init__()
-        self._splitter, self._spelling = splitter, spelling
+        self._splitter, self._spelling, self._unknown = splitter, spelling, unknown
+        self.forms: dict[int, str] = {}
         self.first = array("q", [0])
-        self.ids, self.starts, self.stops, self.begins = array("i"), array("i"), array("i"), array("b")
+        self.ids = array("i" if unknown is None else "q")
+        self.starts, self.stops, self.begins = array("i"), array("i"), array("b")
         self.characters = 0
 
     def __missing__(self, chunk: str) -> int:
         for word in self._splitter.words(chunk):
-            self._add(word.starts, word.stops, self._spelling.spell(word.string), word.begins)
+            self._add(word.starts, word.stops, self._spell(word.string), word.begins)
         return self._close(chunk)
+
+    def _spell(self, word: str) -> Parts:
+        parts = self._spelling.spell(word)
+        if self._unknown is None or parts[0][0] != self._unknown:
+            return parts
+        number = form_id(word)
+        self.forms[number] = word
+        return [(number, 0, len(word))]
 
     def given(self, chunk: str, key: str) -> int:
         """The number of a chunk that the user calls one word, where the lexicon knows it as one."""
         if key not in self:
             word = self._splitter.whole(chunk)
-            self._add(word.starts, word.stops, self._spelling.spell(word.string), True)
+            self._add(word.starts, word.stops, self._spell(word.string), True)
             self._close(key)
         return self[key]
 
@@ -65,6 +77,13 @@ class _Known(dict[str, int]):
 
     def full(self) -> bool:
         return len(self) > MOST_CHUNKS or self.characters > _MOST_CHARACTERS
+
+
+def form_id(word: str) -> int:
+    """The id of an unseen word: 61 bits of a hash of its spelling, from `types.UNSEEN` on, so that no two processes
+    differ and none has to remember."""
+    digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return UNSEEN + (int.from_bytes(digest, "little") >> 3)
 
 
 class _Codes(dict[str, tuple[int, ...]]):
@@ -125,7 +144,10 @@ class ChunkTokenizer:
         files = {"vocab.txt": list(spelling.pieces), **spelling.files()}
         self.key = fingerprint(VERSION, config, {name: fingerprint(list(lines)) for name, lines in files.items()})
         self._splitter = Splitter(config)
-        self._known = _Known(self._splitter, spelling)
+        self.open = config.unseen == "spelling"
+        """Whether `encode` gives unseen words ids of their own."""
+        self._unknown = self.special[unknown_token(config.kind, config.special) or ""] if self.open else None
+        self._known = _Known(self._splitter, spelling, self._unknown)
         self._numbers = _Numbers(self._splitter, spelling)
         self._lock = Lock()  # a server encodes from several threads; what is remembered is shared
 
@@ -170,7 +192,7 @@ class ChunkTokenizer:
     def _given(self, string: str, start: int, stop: int) -> list[tuple[int, int]]:
         chunk = string[start:stop]
         lexicon = self.spelling if isinstance(self.spelling, Whole) and self.config.kind == "words" else None
-        if lexicon is not None and lexicon.knows(self._splitter.whole(chunk).string):
+        if lexicon is not None and (self.open or lexicon.knows(self._splitter.whole(chunk).string)):
             return [(start, self._known.given(chunk, f"\n{chunk}"))]  # no chunk of this kind holds white space
         return self._numbered(string, start, stop)
 
@@ -189,7 +211,9 @@ class ChunkTokenizer:
         offsets = np.maximum(offsets, 0)
         if self._splitter.spaced:
             _trim(string, offsets)
-        return Encoding(ids=_view(known.ids)[taken], offsets=offsets, word=word)
+        ids = _view(known.ids)[taken]
+        forms = {number: known.forms[number] for number in ids[ids >= UNSEEN].tolist()} if known.forms else {}
+        return Encoding(ids=ids, offsets=offsets, word=word, forms=forms)
 
     def ids(self, strings: Sequence[str]) -> tuple[Ints, Ints, Bits]:
         """The fast path: flat ids [ΣT] int32, lengths [N] int64, and which tokens start a whole word [ΣT]."""
@@ -212,10 +236,10 @@ class ChunkTokenizer:
 
     def _refresh(self) -> None:
         if self._known.full():
-            self._known = _Known(self._splitter, self.spelling)
+            self._known = _Known(self._splitter, self.spelling, self._unknown)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text to read; for bpe without folding exactly the text that was encoded."""
+        """Text to read; for bpe without folding exactly the text that was encoded. Ids of a vocabulary only."""
         return self.spelling.join([self.pieces[number] for number in ids])
 
     def prefix(self, size: int) -> "ChunkTokenizer":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from foretext.config import ranges
+from foretext.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +33,15 @@ class TokenizerConfig:
     room (Kudo and Richardson 2018 use 0.9995)."""
     most_words: int = 1_000_000
     """Most distinct words counted at once (about 150 bytes each); beyond it the rarest are forgotten."""
-    unseen: Literal["character", "word"] = "character"
+    unseen: Literal["character", "word", "spelling"] = "character"
     """What becomes "[UNK]" in WordPiece: the unseen character only, or the whole word around it and every word longer
-    than 100 characters (google-research/bert)."""
+    than 100 characters (google-research/bert). "spelling": words and characters outside the lexicon keep their spelling
+    (`types.Forms`), for families that make vectors of letters; corpora are stored without them all the same."""
     folding: Literal["character", "bert"] = "character"
     """How text is folded and cut into words: character by character ("character"), or to the letter as BERT's released
     code and transformers do it ("bert"), for vocabularies that come from there."""
 
     def __post_init__(self) -> None:
         ranges(self, least={"size": 1, "min_count": 0, "most_words": 1}, shares=("coverage",))
+        if self.unseen == "spelling" and self.kind not in ("words", "characters"):
+            raise UsageError(f"unseen words keep their spelling in lexicons of words or characters, not in {self.kind}", place="unseen")
