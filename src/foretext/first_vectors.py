@@ -108,7 +108,7 @@ def _folder(name: str) -> Path:
             "expected random, auto, or a pretrained folder" + (", found a file" if path.is_file() else ""),
             file=name,
             place="init_embeddings",
-            remedy="foretext convert makes a folder of a word2vec file",
+            remedy="foretext convert makes a folder of word2vec, GloVe, fastText and spaCy files",
         )
     return path
 

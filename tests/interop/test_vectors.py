@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from foretext.bundle import load_pretrained
 from foretext.errors import ArtefactError, ForetextError, UsageError
-from foretext.interop.vectors import from_word2vec, read_word2vec, to_word2vec
+from foretext.interop.vectors import from_vectors, read_word2vec, to_vectors
 
 TEXT = "3 2\nthe 0.5 -1.25\n河 1e-3 2\nriver 0.1 3.0\n"
 
@@ -28,15 +28,15 @@ def test_read(source: Path) -> None:
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_there_and_back(source: Path, tmp_path: Path, binary: bool) -> None:
-    from_word2vec(source, tmp_path / "model")
+    from_vectors(source, tmp_path / "model")
     model = load_pretrained(tmp_path / "model")
     assert list(model.tokenizer.pieces) == ["[UNK]", "the", "河", "river"]
     assert np.array_equal(model.encode(["the river, unseen"])[0].layers[0][:2], model.vectors[[1, 3]])
-    to_word2vec(model, tmp_path / "out", binary=binary)
+    to_vectors(model, tmp_path / "out", "word2vec-binary" if binary else "word2vec")
     words, table = read_word2vec(tmp_path / "out")
     assert words == list(model.tokenizer.pieces)
     assert np.array_equal(table, model.vectors)
-    from_word2vec(tmp_path / "out", tmp_path / "again")
+    from_vectors(tmp_path / "out", tmp_path / "again")
     assert np.array_equal(load_pretrained(tmp_path / "again").vectors, model.vectors)
 
 

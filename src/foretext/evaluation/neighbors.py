@@ -113,7 +113,7 @@ def static_neighbors(
     """
     ids = [_known(tokenizer, word, vectors, letters) for word in words]
     counts: Ints | None = getattr(tokenizer, "counts", None)
-    counted = counts is not None and len(counts) == len(vectors)
+    counted = counts is not None and len(counts) == len(vectors) and bool(counts.any())  # imported words have none
     made = {word: letters([word]) for word, own in zip(words, ids, strict=True) if not len(own)}
     queries = np.concatenate([
         row if (row := made.get(word)) is not None else vectors[own].mean(axis=0, dtype=np.float32, keepdims=True)
