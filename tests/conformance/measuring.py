@@ -24,7 +24,7 @@ def measuring(row: Row | TaskRow) -> None:
     torch.manual_seed(2)
     assert stepper.evaluate() == first and len(first), "evaluation depends on chance"
     if isinstance(row, Row) and row.own:
-        _pair_loss(stepper)
+        getattr(row.own, "measure", _pair_loss)(stepper)
         return
     model = cast_to(stepper.model, torch.float64).eval()
     found = stepper.evaluate()

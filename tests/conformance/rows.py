@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from conformance import skipgram
+from conformance import skipgram, subwords
 from conformance.layout import Sequence, explode
 from conformance.texts import corpus, labelled
 from foretext.bundle import SOURCE, Pretrained, build_model
@@ -24,6 +24,7 @@ from foretext.data.render import Example, render_all
 from foretext.models.bert.config import BertConfig
 from foretext.models.catalog import family
 from foretext.models.word2vec.config import Word2VecConfig
+from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.objectives import MaskedConfig, NextSentenceConfig
 from foretext.recipe import Recipe
 from foretext.steppers import Job, arrays_of, make
@@ -42,6 +43,14 @@ from foretext.types import Batch, Text
 WORDPIECE = TokenizerConfig(kind="wordpiece", size=130)
 BERT: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "inner": 64, "positions": 32, "initial_sd": 0.2}
 """`initial_sd` ten times the usual: attention that is far from even shows what it sees."""
+
+
+FASTTEXT: dict[str, dict[str, Any]] = {
+    "blocks": {"sample": 0.0},
+    "pairs": {"sample": 1e-2, "method": "pairs"},
+    "cbow blocks": {"sample": 0.0, "architecture": "cbow", "every_bucket": True},
+    "cbow pairs": {"sample": 1e-2, "architecture": "cbow", "method": "pairs"},
+}
 
 
 @cache
@@ -281,6 +290,18 @@ ROWS = (
             held_out=0.15,
         ),
         own=skipgram,
+    ),
+    *(
+        Row(
+            recipe=Recipe(
+                name=f"fasttext {name}",
+                family=FastTextConfig(width=12, window=3, min_count=1, bucket=500, block=300, shards=3, power=0.75, **changes),
+                tokenizer=TokenizerConfig(kind="words", special=("[UNK]",), unseen="spelling"),
+                held_out=0.15,
+            ),
+            own=subwords,
+        )
+        for name, changes in FASTTEXT.items()
     ),
 )
 """Every family of the catalog, in the configurations that run through other code."""

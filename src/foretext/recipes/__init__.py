@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from foretext.errors import unknown
 from foretext.recipe import Recipe
-from foretext.recipes import bert, word2vec
+from foretext.recipes import bert, fasttext, word2vec
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-tiny": bert.bert_tiny,
@@ -22,6 +22,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-budget": bert.bert_budget,
     "bert-continue": bert.bert_continue,
     "word2vec": word2vec.word2vec,
+    "fasttext": fasttext.fasttext,
+    "fasttext-chinese": fasttext.fasttext_chinese,
 }
 
 

@@ -43,11 +43,14 @@ class SubwordVectors(nn.Module):
         ids = tensor(batch.ids)
         found, place = torch.unique(ids, return_inverse=True)  # ascending: the vocabulary's first
         known = found[found < self.table.num_embeddings]
-        own_UD = F.pad(self.table(known), (0, 0, 0, len(found) - len(known)))
         rows, lengths = self._rows(known.cpu().numpy(), found[len(known) :].tolist(), batch)
-        made_UD = (own_UD + self._sums(rows, lengths)) / self._counts(lengths, len(known), own_UD)
+        sums_UD = self._sums(rows, lengths)
+        counts_U = torch.from_numpy(np.maximum(lengths + (np.arange(len(lengths)) < len(known)), 1)).to(sums_UD)
+        unseen_RT = ids >= self.table.num_embeddings
+        own_RTD = self.table(ids.masked_fill(unseen_RT, 0)).masked_fill(unseen_RT[:, :, None], 0.0)
+        made_RTD = (own_RTD + sums_UD[place]) / counts_U[place][:, :, None]
         padding_RT1 = (tensor(batch.sequence) < 0)[:, :, None]
-        return TokenVectors(layers=(made_UD[place].masked_fill(padding_RT1, 0.0),), batch=batch)
+        return TokenVectors(layers=(made_RTD.masked_fill(padding_RT1, 0.0),), batch=batch)
 
     def _rows(self, known: Ints, unseen: Sequence[int], batch: TokenBatch) -> tuple[Ints, Ints]:
         """The n-gram rows of the distinct tokens, one after the other (−1: not kept), and how many each has [U]."""
@@ -67,10 +70,6 @@ class SubwordVectors(nn.Module):
             torch.from_numpy(rows[kept].astype(np.int64)).to(weight.device), weight,
             torch.from_numpy(offsets - lost[offsets]).to(weight.device), mode="sum",
         )  # fmt: skip
-
-    def _counts(self, lengths: Ints, known: int, like: Tensor) -> Tensor:
-        counts = lengths + (np.arange(len(lengths)) < known)
-        return torch.from_numpy(np.maximum(counts, 1)).to(like)[:, None]
 
     def groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """One group: "embeddings", both tables."""

@@ -21,7 +21,7 @@ Rows = NDArray[np.int32]
 Offsets = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
-_BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
+_BASIS, _PRIME, _LOW32 = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
 _NONE = np.int32(-1)
 
 
@@ -44,7 +44,8 @@ def _hash(text: Bytes, start: int, stop: int) -> Any:
     the upper 24 bits as well."""
     h = _BASIS
     for i in range(start, stop):
-        h = (h ^ np.uint32(np.int64(np.int8(text[i])) & np.int64(0xFFFFFFFF))) * _PRIME
+        signed = np.uint64(text[i]) if text[i] < 0x80 else np.uint64(0xFFFFFF00) | np.uint64(text[i])
+        h = ((h ^ signed) * _PRIME) & _LOW32  # Numba widens 32-bit products
     return h
 
 
