@@ -64,9 +64,10 @@ def test_words_that_share_a_row_each_get_it(folder: Path) -> None:
 def test_damage_is_one_error(folder: Path, tmp_path: Path) -> None:
     header = (folder / "vectors").read_bytes()
     for name, data, message in (
-        ("vectors", header[:-4], "npy"),
-        ("vectors", header.replace(b"(4, 3)", b"(9, 3)"), "npy"),
-        ("vectors", header.replace(b"<f4", b"|O4"), "npy"),
+        ("vectors", header[:-4], "shape"),
+        ("vectors", header.replace(b"(4, 3)", b"(9, 3)"), "shape"),
+        ("vectors", header.replace(b"<f4", b"<i4"), "rows of floats"),
+        ("vectors", header.replace(b"<f4", b"|O8"), "O8"),
         ("vectors", b"", "npy"),
         ("vectors", header[:-4] + np.float32(np.nan).tobytes(), "finite"),
         ("key2row", b"\xff", "expected a map|damaged"),

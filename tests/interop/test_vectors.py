@@ -124,6 +124,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
         read_vectors(tmp_path / "v.kv")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # gensim's
 @pytest.mark.parametrize("layout", ["word2vec", "word2vec-binary", "glove", "fasttext-vec"])
 def test_gensim_and_we_read_each_other(source: Path, tmp_path: Path, layout: str) -> None:
     keyed = pytest.importorskip("gensim.models").KeyedVectors

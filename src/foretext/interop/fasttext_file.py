@@ -56,6 +56,8 @@ def is_one(source: Path) -> bool:
 def read(source: Path) -> Found:
     """Read a .bin. Errors: damaged, quantised, a classifier, a later version → ArtefactError with its place; more than
     the memory there is → ResourceError. Every size is compared with the file's own before anything is allocated."""
+    if not source.stat().st_size:
+        raise ArtefactError("the file is empty", file=source)
     with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
         walk = _Walk(raw, source)
         magic, version = walk.take(_START, "start")

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from foretext.errors import ArtefactError, UsageError
+from foretext.interop.inspection import array_header
 from foretext.interop.vector_checks import MOST_WIDTH, Table, check, require_room
 
 ARRAY, KEYS, STRINGS, SETTINGS = "vectors", "key2row", "strings.json", "vectors.cfg"
@@ -87,13 +88,11 @@ def key(word: str) -> int:
 
 def _array(file: Path) -> "np.memmap[tuple[int, ...], np.dtype[np.float32]]":
     """The array where it lies: a claim beyond the file's own size is refused before anything is read."""
-    try:
-        array = np.lib.format.open_memmap(file, mode="r")
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise ArtefactError(f"not an .npy array of numbers: {error}", file=file) from error
-    if array.ndim != 2 or array.dtype.kind != "f" or not 0 < array.shape[1] <= MOST_WIDTH or not array.size:
-        raise ArtefactError(f"expected rows of floats, found {array.dtype} of shape {array.shape}", file=file)
-    return array
+    with open(file, "rb") as handle:
+        kind, shape = array_header(handle, file.stat().st_size, file, "")
+    if kind not in ("F64", "F32", "F16") or len(shape) != 2 or not 0 < shape[1] <= MOST_WIDTH or not shape[0]:
+        raise ArtefactError(f"expected rows of floats, found {kind} of shape {shape}", file=file)
+    return np.lib.format.open_memmap(file, mode="r")
 
 
 def _decoded(file: Path, *, json: bool = False) -> object:
