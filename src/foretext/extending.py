@@ -122,11 +122,7 @@ def extend(
         key="",
     )
     before, after = coverage(old, counted), coverage(tokenizer, counted)
-    results = {
-        f"{name} {when}": value
-        for when, found in (("before", before), ("after", after))
-        for name, value in (("share of whole words", found.whole), ("pieces a word", found.pieces), ("share unknown", found.unknown))
-    }
+    results = _results(before, after)
     came = Provenance(corpus=corpus.key, recipe=made.recipe.key(), source=source.key, machine=machine(), results=results)
     return Extension(
         pretrained=replace(made, provenance=came),
@@ -136,6 +132,14 @@ def extend(
         left_out=(*left_out, *harmful) if words is not None else (),
         notes=_notes(old, counted, chosen, spelled=family(source.recipe.family.name).spelling is not None),
     )
+
+
+def _results(before: Coverage, after: Coverage) -> dict[str, float]:
+    return {
+        f"{name} {when}": value
+        for when, found in (("before", before), ("after", after))
+        for name, value in (("share of whole words", found.whole), ("pieces a word", found.pieces), ("share unknown", found.unknown))
+    }
 
 
 def coverage(tokenizer: ChunkTokenizer, counted: Mapping[str, int]) -> Coverage:

@@ -22,7 +22,6 @@ from foretext.bundle import STATIC_TABLE, Pretrained
 from foretext.errors import ArtefactError, UsageError
 from foretext.interop.vector_checks import LONGEST_WORD, MOST_WIDTH, Table, check, require_room
 from foretext.models.word2vec.fasttext_config import MOST_BUCKETS, FastTextConfig
-from foretext.types import Arrays
 
 MAGIC, VERSION = 793712314, 12
 NGRAMS, OUTWARD = "encoders.text.ngrams.weight", "heads.negative_sampling.table.weight"
@@ -40,7 +39,7 @@ class Found:
     words: list[str]
     counts: list[int]
     config: FastTextConfig
-    arrays: Arrays
+    arrays: dict[str, Table]
 
 
 def is_one(source: Path) -> bool:

@@ -12,7 +12,7 @@ V words · D width
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from foretext.interop import fasttext_file, spacy_folder
 from foretext.interop.vector_checks import LONGEST_WORD, MOST_WIDTH, Table, check, digest, require_room
 from foretext.models.catalog import family
 from foretext.models.word2vec.config import Word2VecConfig
-from foretext.recipe import Recipe
+from foretext.recipe import FamilyConfig, Recipe
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
 from foretext.text.tokenizers.spelling import Whole
 
@@ -94,15 +94,19 @@ def as_pretrained(source: Path) -> Pretrained:
         raise UsageError("no such file", file=source)
     if source.is_file() and fasttext_file.is_one(source):
         found = fasttext_file.read(source)
-        words, counts, name, config, made = found.words, found.counts, "fasttext-imported", found.config, found.arrays
-    else:
-        words, table = read_vectors(source)
-        counts, name, config, made = None, "word2vec-imported", Word2VecConfig(width=table.shape[1]), {STATIC_TABLE: table}
+        return _model("fasttext-imported", found.config, found.words, found.counts, found.arrays, source)
+    words, table = read_vectors(source)
+    return _model("word2vec-imported", Word2VecConfig(width=table.shape[1]), words, None, {STATIC_TABLE: table}, source)
+
+
+def _model(
+    name: str, config: FamilyConfig, words: list[str], counts: Sequence[int] | None, made: dict[str, Table], source: Path
+) -> Pretrained:
     tokenizer, order = _lexicon(words, counts, unseen=family(config.name).spelling is not None)
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Table] = {}
     for key in list(made):
-        whole = made.pop(key)  # type: ignore[attr-defined]
-        arrays[key] = _with_unknown(whole, order) if len(whole) == len(words) and key.endswith("table.weight") else whole
+        whole = made.pop(key)  # one table at a time is held twice
+        arrays[key] = _with_unknown(whole, order) if key.endswith("table.weight") else whole
     recipe = Recipe(name=name, family=config, tokenizer=tokenizer.config)
     came = Provenance(corpus=digest(source), recipe=recipe.key(), machine=machine())
     return Pretrained(recipe=recipe, tokenizers={SOURCE: tokenizer}, arrays=arrays, provenance=came)

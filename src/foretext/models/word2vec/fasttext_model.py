@@ -15,7 +15,7 @@ from foretext.layers.initial import initialise
 from foretext.layers.ragged import tensor
 from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.models.word2vec.subwords import Subwords, subwords
-from foretext.types import Ints, TokenBatch, TokenVectors, Tokenizer
+from foretext.types import Ints, TokenBatch, Tokenizer, TokenVectors
 
 
 @final
