@@ -104,7 +104,7 @@ class Pretrained:
         from foretext.layers.initial import to_be_loaded
 
         with to_be_loaded():
-            model = build_model(self.recipe, self.tokenizer.size)
+            model = build_model(self.recipe, self.tokenizer.size, tokenizer=self.tokenizer)
         mine = self.arrays if self.recipe.objectives else {n: a for n, a in self.arrays.items() if n.startswith("encoders.")}
         model.load(mine)
         return model.eval()
@@ -114,7 +114,7 @@ class Pretrained:
         from foretext.layers.initial import to_be_loaded
 
         with to_be_loaded():
-            model = build_model(self.recipe, self.tokenizer.size, heads=False)
+            model = build_model(self.recipe, self.tokenizer.size, heads=False, tokenizer=self.tokenizer)
         model.load({n: a for n, a in self.arrays.items() if n.startswith("encoders.")})
         return model.encoder(SOURCE)
 
@@ -126,13 +126,29 @@ class Pretrained:
         require(self.recipe.family.name, "encode", "encode")
         return encode(self.model, self.tokenizer, self.recipe.family.template, texts, batch_tokens=batch_tokens)
 
-    @property
+    @cached_property
     def vectors(self) -> NDArray[np.float32]:
-        """The input embedding matrix [V, D]; for static families torch is not imported."""
+        """A vector for each entry of the vocabulary [V, D]: the input embedding matrix, or what the family makes of
+        letters. For static families torch is not imported."""
+        spelled = self.spelled(None)
+        if spelled is not None:
+            return spelled
         if STATIC_TABLE in self.arrays:
             return np.asarray(self.arrays[STATIC_TABLE])
         table: NDArray[np.float32] = self.model.encoder(SOURCE).table.weight.detach().numpy()
         return table
+
+    def spelled(self, words: Sequence[str] | None) -> NDArray[np.float32] | None:
+        """Vectors [n, D] of `words` of any spelling, each as one word (None: of the vocabulary), zeros where nothing of it
+        is known; None for a family that does not read letters. Torch is not imported."""
+        how = family(self.recipe.family.name).spelling
+        if how is None:
+            return None
+        if words is not None:
+            read = self.tokenizer.encode([Text(string=word, words=((0, len(word)),) if word else ()) for word in words])
+            words = ["".join(e.forms[i] if i in e.forms else self.tokenizer.pieces[i] for i in e.ids.tolist()) for e in read]
+        made: NDArray[np.float32] = resolve(how)(self.recipe.family, self.arrays, self.tokenizer, words)
+        return made
 
     def save(self, path: Path, *, curve: Path | None = None, replace: bool = False) -> "Pretrained":
         """Write the sealed folder `path`; the same model, now with its path and key."""
@@ -167,12 +183,15 @@ class Pretrained:
         }
 
 
-def build_model(recipe: Recipe, vocabulary: int, *, heads: bool = True) -> "Model":
-    """A freshly initialised Model of `recipe` (`recipe.seed` decides the values)."""
+def build_model(recipe: Recipe, vocabulary: int, *, heads: bool = True, tokenizer: Tokenizer | None = None) -> "Model":
+    """A freshly initialised Model of `recipe` (`recipe.seed` decides the values). `tokenizer`: of that vocabulary; a
+    family that makes vectors of letters needs it."""
     from foretext.training.model import Model
 
     require(recipe.family.name, "encode", "a network")
-    encoder = resolve(family(recipe.family.name).encoder or "")(recipe.family, vocabulary, seed=recipe.seed)
+    room = family(recipe.family.name)
+    given = {} if room.spelling is None else {"tokenizer": tokenizer}
+    encoder = resolve(room.encoder or "")(recipe.family, vocabulary, seed=recipe.seed, **given)
     made: dict[str, Any] = {}
     if heads:
         make = {name: (resolve(objective.head), objective) for name, objective in recipe.objectives.items()}

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from foretext.bundle import SOURCE, Pretrained, Provenance, machine
 from foretext.errors import DataError, UsageError
+from foretext.models.catalog import family, resolve
 from foretext.text.sentences import HAN
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
 from foretext.text.tokenizers.counting import count_words
 from foretext.text.tokenizers.spelling import Spelling, Whole, WordPiece, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
-from foretext.types import Corpus, Tokenizer
+from foretext.types import Arrays, Corpus, Tokenizer
 
 _HAN = re.compile(f"[{HAN}]")
 MOST = 1000
@@ -87,7 +88,8 @@ def extend(
     Chinese is cut by character, a word of several characters cannot be an entry: missing characters are added instead.
     A lexicon of words or characters: the unknown ones are added, and as they have no pieces they start at the mean row,
     as ULMFiT's unseen words do (Howard and Ruder 2018, imdb_scripts/finetune_lm.py); so does a WordPiece entry whose
-    spelling was unknown alone. Such a vector says nothing until pretraining goes on from it.
+    spelling was unknown alone. Such a vector says nothing until pretraining goes on from it. A family that makes
+    vectors of letters starts a new word at the vector that it had before.
 
     Errors: a byte-level BPE or unigram vocabulary, in which words are not looked up → UsageError; nothing to add →
     DataError.
@@ -109,16 +111,12 @@ def extend(
         source,
         recipe=replace(source.recipe, tokenizer=tokenizer.config),
         tokenizers={**source.tokenizers, SOURCE: tokenizer},
-        arrays={name: _longer(name, array, old, chosen) for name, array in source.arrays.items()},
+        arrays=_arrays(source, tokenizer, chosen),
         path=None,
         key="",
     )
     before, after = coverage(old, counted), coverage(tokenizer, counted)
-    results = {
-        f"{name} {when}": value
-        for when, found in (("before", before), ("after", after))
-        for name, value in (("share of whole words", found.whole), ("pieces a word", found.pieces), ("share unknown", found.unknown))
-    }
+    results = _results(before, after)
     came = Provenance(corpus=corpus.key, recipe=made.recipe.key(), source=source.key, machine=machine(), results=results)
     return Extension(
         pretrained=replace(made, provenance=came),
@@ -126,7 +124,7 @@ def extend(
         after=after,
         added=tuple(_told(old, counted, word) for word in chosen),
         left_out=(*left_out, *harmful) if words is not None else (),
-        notes=_notes(old, counted, chosen),
+        notes=_notes(old, counted, chosen, spelled=family(source.recipe.family.name).spelling is not None),
     )
 
 
@@ -153,6 +151,12 @@ def _open_vocabulary(source: Pretrained) -> ChunkTokenizer:
             remedy="byte-level BPE and unigram pieces are learnt together: pretrain with a new vocabulary",
         )
     return old
+def _results(before: Coverage, after: Coverage) -> dict[str, float]:
+    return {
+        f"{name} {when}": value
+        for when, found in (("before", before), ("after", after))
+        for name, value in (("share of whole words", found.whole), ("pieces a word", found.pieces), ("share unknown", found.unknown))
+    }
 
 
 def coverage(tokenizer: ChunkTokenizer, counted: Mapping[str, int]) -> Coverage:
@@ -247,12 +251,12 @@ def _culprit(word: str, chosen: Iterable[str]) -> str:
     return max((new for new in chosen if word.startswith(new)), key=len)
 
 
-def _notes(old: ChunkTokenizer, counted: Mapping[str, int], chosen: Sequence[str]) -> tuple[str, ...]:
+def _notes(old: ChunkTokenizer, counted: Mapping[str, int], chosen: Sequence[str], *, spelled: bool) -> tuple[str, ...]:
     notes = []
     if _by_character(old) and any(map(_HAN.match, counted)):
         added = sum(_HAN.match(word) is not None for word in chosen)
         notes.append(f"Chinese is cut by character here: its words cannot be entries; {added:,} missing characters were added")
-    bare = sum(not _known_pieces(old, word) for word in chosen)
+    bare = 0 if spelled else sum(not _known_pieces(old, word) for word in chosen)
     if bare:
         notes.append(f"{bare:,} had no known piece and start at the mean row, which says nothing until pretraining goes on")
     return tuple(notes)
@@ -274,6 +278,16 @@ def _tokenizer(old: ChunkTokenizer, words: Sequence[str], counted: Mapping[str, 
     sized: TokenizerConfig = replace(config, size=len(pieces))
     spelling: Spelling = WordPiece(pieces, frozenset(old.special.values()), unknown, whole_unknown=config.unseen == "word")
     return ChunkTokenizer(sized, spelling)
+
+
+def _arrays(source: Pretrained, tokenizer: ChunkTokenizer, words: Sequence[str]) -> Arrays:
+    old: Any = source.tokenizer
+    arrays = {name: _longer(name, array, old, words) for name, array in source.arrays.items()}
+    grow = family(source.recipe.family.name).extended
+    if grow is None:
+        return arrays
+    made: Arrays = resolve(grow)(source.recipe.family, arrays, old, tokenizer)
+    return made
 
 
 def _longer(name: str, array: NDArray[Any], old: ChunkTokenizer, words: Sequence[str]) -> NDArray[Any]:

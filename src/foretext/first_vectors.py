@@ -111,7 +111,7 @@ def _folder(name: str) -> Path:
             "expected random, auto, or a pretrained folder" + (", found a file" if path.is_file() else ""),
             file=name,
             place="init_embeddings",
-            remedy="foretext convert makes a folder of a word2vec file",
+            remedy="foretext convert makes a folder of word2vec, GloVe, fastText and spaCy files",
         )
     return path
 
@@ -200,7 +200,11 @@ def _rows_of(wanted: Sequence[Spelled], source: Tokenizer, learnt: Bits, folding
 
 
 def _means(given: Pretrained, texts: Sequence[str], learnt: Bits) -> list[Floats | None]:
-    """For each text [D] the mean of the pieces as which the folder's tokenizer reads it; None where one is unknown."""
+    """For each text [D] the mean of the pieces as which the folder's tokenizer reads it; None where one is unknown. A
+    family that makes vectors of letters is asked for the text as one word."""
+    letters = given.spelled(texts)
+    if letters is not None:
+        return [row if row.any() else None for row in letters]
     tokenizer, vectors = given.tokenizer, given.vectors
     known = learnt.copy()
     known[[i for i in tokenizer.special.values() if i < len(known)]] = False

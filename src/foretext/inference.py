@@ -4,7 +4,7 @@ T tokens of a text · D width · S sequences
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from foretext.data.batches import pack, pack_by_length, view_to_torch
 from foretext.data.render import Example, Fit, Rendered, render_all
 from foretext.errors import UsageError
 from foretext.training.model import Model
-from foretext.types import Batch, Encoding, Ints, Template, Text, Tokenizer, TokenVectors
+from foretext.types import UNSEEN, Batch, Encoding, Ints, Template, Text, Tokenizer, TokenVectors
 
 SOURCE = "text"
 Vectors = NDArray[np.float32]
@@ -23,7 +23,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """One text's tokens and their vectors. `tokens` [T] as pieces; `offsets` [T,2] characters of the text; `words` [T]
+    """One text's tokens and their vectors. `tokens` [T] as pieces (an unseen word's is its spelling); `offsets` [T,2] characters of the text; `words` [T]
     the word number of each token; `layers[l]` [T,D_l], 0 = embeddings; `summary` [D] (the mean over windows), or None
     for families without one. Special tokens are not among the tokens."""
 
@@ -44,7 +44,7 @@ class _Known:
     encodings: Sequence[Encoding]
 
     def encode(self, texts: Sequence[Text]) -> list[Encoding]:
-        return [Encoding(ids=e.ids, offsets=e.offsets, word=np.arange(len(e.ids))) for e in self.encodings]
+        return [replace(e, word=np.arange(len(e.ids))) for e in self.encodings]
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def encode(
         _take(vectors, chosen, np.asarray(view.bounds), made, summaries)
     return [
         Encoded(
-            tokens=tuple(tokenizer.pieces[i] for i in encoding.ids.tolist()),
+            tokens=tuple(encoding.forms[i] if i >= UNSEEN else tokenizer.pieces[i] for i in encoding.ids.tolist()),
             ids=encoding.ids,
             offsets=encoding.offsets,
             words=encoding.word,

@@ -34,7 +34,9 @@ class Reader:
         """The texts as one or more windows each. `places` are for messages.
 
         A text that fits whole needs neither words nor offsets: those are put together as arrays (about three times as
-        fast), the others go through `render`."""
+        fast), the others go through `render`, and so does everything where unseen words keep their spelling."""
+        if getattr(self.tokenizer, "open", False):
+            return self.render(texts, places)
         ids, lengths, _ = self.tokenizer.ids(texts)
         room = np.inf if self.limit is None else self.limit - bool(self.template.start) - bool(self.template.end)
         long = np.flatnonzero(lengths > room)

@@ -28,14 +28,15 @@ def pretraining_need(
         return Need(weights=weights, activations=working, copies=copies)
     if room.stepper is not None:  # its tables (two, where it does not say), and a checkpoint's copy of them
         rows = int((store.counts >= getattr(config, "min_count", 1)).sum())
-        size = 4 * getattr(config, "tables", 2) * rows * config.width
+        read = config.rows(rows) if hasattr(config, "rows") else rows
+        size = 4 * (read + (getattr(config, "tables", 2) - 1) * rows) * config.width
         return Need(weights=size, copies=size)
     import torch
 
     known = {} if known is None else known
     if config not in known:
         with torch.device("meta"):
-            known[config] = build_model(recipe, store.tokenizer.size)
+            known[config] = build_model(recipe, store.tokenizer.size, tokenizer=store.tokenizer)
     model = known[config]
     length = max((phase.windows or recipe.windows).length for phase in recipe.phases if phase.windows or recipe.windows)  # type: ignore[union-attr]
     rows = min(recipe.batch.micro or recipe.batch.rows, recipe.batch.rows)
@@ -124,7 +125,7 @@ def _transfer_need(sources: Sequence[Pretrained], strategy: "StrategyConfig", to
     whole = Need(weights=0)
     for source in sources:
         with torch.device("meta"):
-            model = build_model(source.recipe, source.tokenizer.size, heads=False)
+            model = build_model(source.recipe, source.tokenizer.size, heads=False, tokenizer=source.tokenizer)
         encoder: Any = next(iter(model.encoders.values()))
         length = min(encoder.limit or 1, tokens)
         if strategy.how == "finetune":

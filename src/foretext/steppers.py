@@ -107,7 +107,9 @@ def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
     arrays = {n: a for n, a in (own() if own else stepper.state().arrays).items() if n.startswith(("encoders.", "heads."))}
     tokenizer = job.store.tokenizer
     table = arrays.get(STATIC_TABLE)
-    missing = tokenizer.size - len(table) if table is not None else 0
+    if table is None:
+        return tokenizer, arrays
+    missing = tokenizer.size - len(table)
     if missing and len(getattr(tokenizer, "counts", ())):
         lexicon: Any = tokenizer
         tokenizer = lexicon.prefix(tokenizer.size - missing)
@@ -282,7 +284,7 @@ def _batches(job: Job) -> "list[Batches]":
 
 def _model(job: Job, watch: Watch, fresh: bool) -> "Model":
     recipe, store = job.recipe, job.store
-    model = build_model(recipe, store.tokenizer.size)
+    model = build_model(recipe, store.tokenizer.size, tokenizer=store.tokenizer)
     require_sees(make_objectives(recipe.objectives, store.tokenizer), model.encoder(SOURCE).sees)
     if not fresh:
         return model

@@ -30,6 +30,11 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Span: TypeAlias = tuple[int, int]
 """Characters [start, stop) of a string."""
 
+UNSEEN = 1 << 32
+"""Ids from here on are no entries of a vocabulary but unseen words, each the hash of its spelling."""
+Forms: TypeAlias = Mapping[int, str]
+"""How the unseen words among some ids are spelled. An open vocabulary alone gives such ids (`TokenizerConfig.unseen`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -52,11 +57,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """One text as tokens: `ids` [T], `offsets` [T,2] characters of `Text.string`, `word` [T] the token's word number."""
+    """One text as tokens: `ids` [T], `offsets` [T,2] characters of `Text.string`, `word` [T] the token's word number.
+    `forms`: spellings of the ids that are unseen words, and perhaps of others."""
 
     ids: Ints
     offsets: Ints
     word: Ints
+    forms: Forms = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +90,8 @@ class TokenBatch:
     nothing may cross from one sequence into another. `position` restarts at 0 in each. `bounds` [S,3] = row, start,
     stop. `segment` [R,T] where the template has segments. `summary` [S] = flat place (row·T + token) of [CLS] or the
     extract token. `prefix` [S]: leading tokens that all see each other. `wanted` [M]: the flat places, each once, whose
-    top-layer vectors anything will read (None: all); an encoder may leave zeros at the others.
+    top-layer vectors anything will read (None: all); an encoder may leave zeros at the others. `forms`: spellings of
+    all ids that are unseen words (None: there are none); it stays with the processor.
     """
 
     ids: Array
@@ -94,6 +102,7 @@ class TokenBatch:
     prefix: Array | None = None
     summary: Array | None = None
     wanted: Array | None = None
+    forms: Forms | None = None
     origin: Origin | None = None
 
 

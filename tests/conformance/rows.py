@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from conformance import counting, glove, nextword, skipgram
+from conformance import counting, glove, nextword, skipgram, subwords
 from conformance.layout import Sequence, explode
 from conformance.texts import corpus, labelled
 from foretext.bundle import SOURCE, Pretrained, build_model
@@ -28,6 +28,7 @@ from foretext.models.glove.config import GloveConfig
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.word2vec.config import Word2VecConfig
+from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.objectives import MaskedConfig, NextSentenceConfig
 from foretext.recipe import Recipe
 from foretext.steppers import Job, arrays_of, make
@@ -46,6 +47,14 @@ from foretext.types import Batch, Text
 WORDPIECE = TokenizerConfig(kind="wordpiece", size=130)
 BERT: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "inner": 64, "positions": 32, "initial_sd": 0.2}
 """`initial_sd` ten times the usual: attention that is far from even shows what it sees."""
+
+
+FASTTEXT: dict[str, dict[str, Any]] = {
+    "blocks": {"sample": 0.0},
+    "pairs": {"sample": 1e-2, "method": "pairs"},
+    "cbow blocks": {"sample": 0.0, "architecture": "cbow", "every_bucket": True},
+    "cbow pairs": {"sample": 1e-2, "architecture": "cbow", "method": "pairs"},
+}
 
 
 @cache
@@ -106,7 +115,9 @@ class Row:
     def model(self, dtype: torch.dtype, *, seed: int = 0) -> Model:
         """The network with its pretraining heads, every parameter stirred so that each matters; no dropout."""
         job = self.job()
-        made = build_model(job.recipe, job.store.tokenizer.size, heads=bool(job.recipe.objectives))
+        made = build_model(
+            job.recipe, job.store.tokenizer.size, heads=bool(job.recipe.objectives), tokenizer=job.store.tokenizer
+        )
         return stirred(made, seed).to(dtype).eval()
 
     def batch(self) -> Batch:
@@ -321,6 +332,18 @@ ROWS = (
     _reader("nnlm full", NNLMConfig(**NNLM, dropout=0.1), nextword),
     _reader("nnlm sampled", NNLMConfig(**NNLM, softmax="sampled", samples=8, direct=False), nextword),
     _reader("nnlm adaptive", NNLMConfig(**NNLM, softmax="adaptive", clusters=(10, 18), shrink=2), nextword),
+    *(
+        Row(
+            recipe=Recipe(
+                name=f"fasttext {name}",
+                family=FastTextConfig(width=12, window=3, min_count=1, bucket=500, block=300, shards=3, power=0.75, **changes),
+                tokenizer=TokenizerConfig(kind="words", special=("[UNK]",), unseen="spelling"),
+                held_out=0.15,
+            ),
+            own=subwords,
+        )
+        for name, changes in FASTTEXT.items()
+    ),
 )
 """Every family of the catalog, in the configurations that run through other code."""
 

@@ -27,7 +27,8 @@ from foretext.bundle import SOURCE, Pretrained, read_pretrained
 from foretext.config import override, read_toml
 from foretext.errors import ForetextError
 from foretext.folder import open_sealed, read_arrays, read_json, write_json, write_record
-from foretext.interop.vectors import read_word2vec
+from foretext.interop import fasttext_file, spacy_folder
+from foretext.interop.vectors import read_glove, read_vectors, read_word2vec
 from foretext.ladder.config import read_grid
 from foretext.models.bert.config import BertConfig
 from foretext.models.word2vec.config import Word2VecConfig
@@ -318,10 +319,47 @@ def plan(data: bytes) -> object:
     return read_plan(file)
 
 
+# ── vectors of other programs ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def fasttext_seeds() -> Iterator[bytes]:
+    """A .bin of three words and five buckets, and one without n-grams."""
+    for bucket, max_n in ((5, 4), (0, 0)):
+        words = b"".join(word.encode() + b"\0" + struct.pack("<qb", 3, 0) for word in ("a", "bc", "河"))
+        rows = [struct.pack("<b2q", 0, n, 2) + np.arange(2 * n, dtype="<f4").tobytes() for n in (3 + bucket, 3)]
+        args = struct.pack("<12id", 2, 5, 5, 5, 5, 1, 2, 2, bucket, 3, max_n, 100, 1e-4)
+        yield struct.pack("<2i", fasttext_file.MAGIC, 12) + args + struct.pack("<3i2q", 3, 3, 0, 9, -1) + words + b"".join(rows)
+
+
+@cache
+def spacy_parts() -> Path:
+    """A small folder of spaCy's."""
+    folder = scratch() / "spacy-good"
+    spacy_folder.write(["a", "bc", "河"], np.arange(6, dtype=np.float32).reshape(3, 2), folder)
+    return folder
+
+
+def spacy_seeds() -> Iterator[bytes]:
+    """One input a file: the first byte says which."""
+    for number, file in enumerate(sorted(spacy_parts().iterdir())):
+        yield bytes([number]) + file.read_bytes()
+
+
+def spacy(data: bytes) -> object:
+    """Put the bytes in place of one file of the folder, and read it."""
+    names = sorted(file.name for file in spacy_parts().iterdir())
+    folder = scratch() / "spacy"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(spacy_parts(), folder)
+    (folder / names[(data[0] if data else 0) % len(names)]).write_bytes(data[1:])
+    return spacy_folder.read(folder)
+
+
 # ── the table ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _UTF8 = ("\ufeff".encode(), b"\x00", b"\r\n", b"\xff", b"\xed\xa0\x80", "\u2028".encode(), "\U0001f3fb".encode(), b"\xf0\x9f")
 _JSON = (b'"', b"\\ud800", b"\\u0000", b"NaN", b"-", b"1e999", b"[" * 300, b'{"a":' * 300, b"null", b"9" * 400, b"true", b"{}", b"[]")
+_NUMBERS = (b"\x00" * 8, b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\x01\x00\x00\x00", b"\x00\x00\xc0\x7f")
 _TOML = (b"[[", b"]]", b"[a.b]\n", b"'''", b'"""', b"nan", b"-inf", b"1e400", b"9" * 5000, b"1979-05-27", b"true", b"{}", b"=", b"[" * 2000, b"-1", b"0x")
 
 
@@ -372,6 +410,15 @@ TARGETS: Mapping[str, Target] = {
             seeds=lambda: [b"2 3\na 1 2 3\nb 0.5 -1 1e-3\n", b"2 2\na " + struct.pack("<2f", 1, 2) + b"\nb " + struct.pack("<2f", 3, 4) + b"\n"],
             words=(b"nan", b"inf", b"1e999", b"9" * 30, b" ", b"\n", b"0 0", b"-1"),
         ),
+        Target(
+            name="glove",
+            call=lambda data: read_glove(put("g.txt", data)),
+            seeds=lambda: [b"a 1 2 3\nb 0.5 -1 1e-3\n", "河 1 2\n. . . 3 4".encode()],
+            words=(b"nan", b"inf", b"1e999", b"9" * 30, b" ", b"\n", b"\r\n", b"\xff"),
+        ),
+        Target(name="fasttext", call=lambda data: fasttext_file.read(put("m.bin", data)), seeds=fasttext_seeds, words=_NUMBERS),
+        Target(name="spacy", call=spacy, seeds=spacy_seeds, words=(*_JSON, *_NUMBERS, b"(1, 2)", b"'<f8'", b"'|O8'")),
+        Target(name="vectors of any kind", call=lambda data: read_vectors(put("any", data)), seeds=lambda: [b"1 2\na 1 2\n", b"a 1 2\n"], words=(b"\x80\x04",)),
         Target(name="cursor", call=cursor, seeds=cursor_seeds, words=_JSON),
         Target(name="plan", call=plan, seeds=plan_seeds, words=_JSON),
     )

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretext.bundle import load_pretrained
-from foretext.errors import ArtefactError, ForetextError, UsageError
-from foretext.interop.vectors import from_word2vec, read_word2vec, to_word2vec
+from foretext.errors import ArtefactError, ForetextError, ResourceError, UsageError
+from foretext.evaluation.neighbors import Words, neighbors
+from foretext.interop import vector_checks
+from foretext.interop.vectors import as_pretrained, from_vectors, read_glove, read_vectors, read_word2vec, to_vectors
 
 TEXT = "3 2\nthe 0.5 -1.25\n河 1e-3 2\nriver 0.1 3.0\n"
 
@@ -28,15 +30,15 @@ def test_read(source: Path) -> None:
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_there_and_back(source: Path, tmp_path: Path, binary: bool) -> None:
-    from_word2vec(source, tmp_path / "model")
+    from_vectors(source, tmp_path / "model")
     model = load_pretrained(tmp_path / "model")
     assert list(model.tokenizer.pieces) == ["[UNK]", "the", "河", "river"]
     assert np.array_equal(model.encode(["the river, unseen"])[0].layers[0][:2], model.vectors[[1, 3]])
-    to_word2vec(model, tmp_path / "out", binary=binary)
+    to_vectors(model, tmp_path / "out", "word2vec-binary" if binary else "word2vec")
     words, table = read_word2vec(tmp_path / "out")
     assert words == list(model.tokenizer.pieces)
     assert np.array_equal(table, model.vectors)
-    from_word2vec(tmp_path / "out", tmp_path / "again")
+    from_vectors(tmp_path / "out", tmp_path / "again")
     assert np.array_equal(load_pretrained(tmp_path / "again").vectors, model.vectors)
 
 
@@ -71,3 +73,86 @@ def test_any_bytes_are_vectors_or_one_error(tmp_path_factory: pytest.TempPathFac
     except ForetextError:
         return
     assert len(words) == len(table) == len(set(words))
+
+
+GLOVE = "the 0.5 -1.25\n河 1e-3 2\nat name@domain.com 0.1 3.0\n. . . 1 2\n7 3 4"
+
+
+def test_glove_is_told_by_its_missing_header(tmp_path: Path) -> None:
+    (tmp_path / "g").write_text(GLOVE, encoding="utf-8")
+    words, table = read_vectors(tmp_path / "g")
+    assert words == ["the", "河", "at name@domain.com", ". . .", "7"]
+    assert np.array_equal(table, np.array([[0.5, -1.25], [1e-3, 2], [0.1, 3.0], [1, 2], [3, 4]], np.float32))
+
+
+def test_glove_there_and_back(source: Path, tmp_path: Path) -> None:
+    model = as_pretrained(source)
+    to_vectors(model, tmp_path / "g", "glove")
+    assert (tmp_path / "g").read_text(encoding="utf-8").splitlines()[1] == "the 0.5 -1.25"
+    again = as_pretrained(tmp_path / "g")
+    assert list(again.tokenizer.pieces) == list(model.tokenizer.pieces) and np.array_equal(again.vectors, model.vectors)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1"),
+        ("the\n", "line 1"),
+        ("the river\n", "line 1"),
+        ("the 1 2\nriver 3\n", "line 2"),
+        ("the 1 2\nriver x 4\n", "line 2"),
+        ("the 1 2\n\n", "line 2"),
+        ("the 1 2\nthe 3 4\n", "twice"),
+        ("the 1 2\n 3 4\n", "empty"),
+        ("the 1 2 3 4\n\n\n\n\n\n\n\n\n", "too many"),
+        ("the 1 inf\n", "finite"),
+    ],
+)
+def test_damage_to_glove_is_one_error_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "g").write_text(text)
+    with pytest.raises(ArtefactError, match=message):
+        read_glove(tmp_path / "g")
+    with pytest.raises(UsageError, match="no such file"):
+        read_glove(tmp_path / "absent")
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    import pickle
+
+    (tmp_path / "v.kv").write_bytes(pickle.dumps({"the": [1.0]}))
+    with pytest.raises(ArtefactError, match="save_word2vec_format"):
+        read_vectors(tmp_path / "v.kv")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # gensim's
+@pytest.mark.parametrize("layout", ["word2vec", "word2vec-binary", "glove", "fasttext-vec"])
+def test_gensim_and_we_read_each_other(source: Path, tmp_path: Path, layout: str) -> None:
+    keyed = pytest.importorskip("gensim.models").KeyedVectors
+    model = as_pretrained(source)
+    to_vectors(model, tmp_path / "v", layout)
+    binary = layout == "word2vec-binary"
+    theirs = keyed.load_word2vec_format(str(tmp_path / "v"), binary=binary, no_header=layout == "glove")
+    assert theirs.index_to_key == list(model.tokenizer.pieces) and np.array_equal(theirs.vectors, model.vectors)
+    theirs.save(str(tmp_path / "v.kv"))
+    again = keyed.load(str(tmp_path / "v.kv"))
+    again.save_word2vec_format(str(tmp_path / "back"), binary=binary, write_header=layout != "glove")
+    assert np.array_equal(as_pretrained(tmp_path / "back").vectors, model.vectors)
+
+
+def test_words_without_counts_stay_so_and_in_order(source: Path) -> None:
+    model = as_pretrained(source)
+    assert list(model.tokenizer.pieces) == ["[UNK]", "the", "河", "river"]
+    found = neighbors(model, "the", n=2)
+    assert isinstance(found, Words) and found.counts == (None,) and {one.count for one in found.nearest[0]} == {None}
+
+
+def test_a_binary_header_beyond_the_file_is_refused_before_anything_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(b"50 20\na " + b"\x80\x3f" * 1500)
+    with pytest.raises(ArtefactError, match="claims 50 words"):
+        read_word2vec(tmp_path / "v")
+
+
+def test_more_than_the_memory_is_refused_before_it_is_taken(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_checks, "available", lambda: (10, "memory available"))
+    with pytest.raises(ResourceError, match="memory available"):
+        read_vectors(source)

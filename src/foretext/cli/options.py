@@ -345,9 +345,10 @@ class Convert:
     """From one layout to another; the outputs of both are compared before it says done."""
 
     src: Word
-    """A folder of foretext's, Hugging Face's, Google's or UER-py's, or a word2vec file: told by what is in it."""
+    """A folder of foretext's, Hugging Face's, Google's or UER-py's, or word vectors: word2vec's, GloVe's or
+    fastText's file, spaCy's folder; told by what is in it."""
     dst: Word
-    to: Annotated[str, conf.arg(metavar="foretext|hf|google|uer|word2vec|word2vec-binary")]
+    to: Annotated[str, conf.arg(metavar="foretext|hf|google|uer|word2vec|word2vec-binary|glove|fasttext|fasttext-vec|spacy")]
 
 
 @dataclass(frozen=True, kw_only=True)

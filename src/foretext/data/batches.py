@@ -8,7 +8,7 @@ import numpy as np
 
 from foretext.data.packing import best_fit
 from foretext.data.plan import scatter, spread
-from foretext.data.render import Rendered
+from foretext.data.render import Rendered, joined
 from foretext.types import Batch, Bits, Ints, Origin, Target, TokenBatch
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ def to_torch(batch: Batch, device: "torch.device | str" = "cpu") -> Batch:
 
 
 def view_to_torch(view: TokenBatch, device: "torch.device | str" = "cpu") -> TokenBatch:
-    """One view as torch tensors; its origin stays numpy on the CPU, where words are stitched."""
-    names = [f.name for f in fields(TokenBatch) if f.name != "origin"]
+    """One view as torch tensors; its origin stays numpy on the CPU, where words are stitched, and
+    so do spellings."""
+    names = [f.name for f in fields(TokenBatch) if f.name not in ("forms", "origin")]
     return replace(view, **{name: _tensor(getattr(view, name), device) for name in names})
 
 
@@ -72,6 +73,7 @@ def pack(
         bounds=np.stack([row, start, start + lengths], 1),
         segment=scatter(shape, flat, _joined([s.segment for s in sequences]), 0),
         summary=np.array(summary, np.int64) if sequences and len(summary) == len(sequences) else None,
+        forms=joined(s.forms for s in sequences) or None,
         origin=_origin(sequences, flat, owner, width),
     )
 

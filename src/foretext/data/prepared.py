@@ -10,8 +10,8 @@ import numpy as np
 
 from foretext.data.packing import best_fit
 from foretext.data.plan import offsets, spread
-from foretext.data.render import Rendered, Tally, tally
-from foretext.types import Ints, Origin, TokenBatch
+from foretext.data.render import Rendered, Tally, joined, tally
+from foretext.types import Forms, Ints, Origin, TokenBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Prepared:
 
     `ids` [ΣT] (and `segment` [ΣT] where the template numbers segments) sequence after sequence; `first` [S+1] where
     each starts; `summary` [S] its summary token, counted from its start (None: the template has none); `sequences`
-    [N+1] the first sequence of each example; `tally`: what a limit did to them.
+    [N+1] the first sequence of each example; `tally`: what a limit did to them; `forms`: how unseen words are spelled.
     """
 
     ids: Ints
@@ -30,6 +30,7 @@ class Prepared:
     summary: Ints | None = None
     pad: int = 0
     tally: Tally | None = None
+    forms: Forms | None = None
     lengths: Ints = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +68,7 @@ class Prepared:
             bounds=np.stack([row, start, start + lengths], axis=1),
             segment=segment,
             summary=None if self.summary is None else row * width + start + self.summary[which],
+            forms=self.forms,
             origin=Origin(example=np.repeat(np.arange(len(examples)), counts)),
         )
 
@@ -108,14 +110,16 @@ def prepared(rendered: Sequence[Sequence[Rendered]], *, segments: bool, summary:
     """Flatten what `render` made of each example. `segments`, `summary`: whether the template has them."""
     flat = [one for windows in rendered for one in windows]
     empty = np.zeros(0, np.int64)
+    forms = joined(one.forms for one in flat) or None
     return Prepared(
-        ids=np.concatenate([empty, *(one.ids for one in flat)]).astype(np.int32),
+        ids=np.concatenate([empty, *(one.ids for one in flat)]).astype(np.int64 if forms else np.int32),
         first=offsets(np.array([len(one.ids) for one in flat], np.int64)),
         sequences=offsets(np.array([len(windows) for windows in rendered], np.int64)),
         segment=np.concatenate([empty, *(one.segment for one in flat)]).astype(np.int8) if segments else None,
         summary=np.array([one.summary or 0 for one in flat], np.int64) if summary else None,
         pad=pad,
         tally=tally(rendered),
+        forms=forms,
     )
 
 
@@ -138,7 +142,7 @@ def replaced(whole: Prepared, where: Ints, others: Prepared) -> Prepared:
     first = offsets(lengths)
 
     def per_token(a: Ints, b: Ints) -> Ints:
-        merged = np.empty(int(first[-1]), a.dtype)
+        merged = np.empty(int(first[-1]), np.result_type(a, b))
         merged[spread(first[to_old], lengths[to_old])] = a[spread(whole.first[old], lengths[to_old])]
         merged[spread(first[to_new], lengths[to_new])] = b
         return merged
@@ -153,6 +157,7 @@ def replaced(whole: Prepared, where: Ints, others: Prepared) -> Prepared:
         segment=per_token(whole.segment, others.segment) if whole.segment is not None and others.segment is not None else None,
         summary=per_sequence(whole.summary, others.summary) if whole.summary is not None and others.summary is not None else None,
         pad=whole.pad,
+        forms=joined([whole.forms, others.forms]) or None,
         tally=Tally(tokens=kept + told.tokens, beyond=told.beyond, cut=told.cut, examples=len(whole), long=told.long),
     )
 

@@ -7,13 +7,13 @@ together again; a word that no window shows has no owner and is counted as cut.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from foretext.errors import DataError, UsageError
-from foretext.types import Bits, Encoding, Ints, Place, Template, Text, Tokenizer
+from foretext.types import Bits, Encoding, Forms, Ints, Place, Template, Text, Tokenizer
 
 # T tokens of a sequence or of a side, W words of a side, K windows
 
@@ -77,6 +77,8 @@ class Rendered:
     window: int
     fresh: int
     cut: int
+    forms: Forms = field(default_factory=dict)
+    """Spellings of the ids that are unseen words, and perhaps of others."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,13 +113,14 @@ class Tally:
 
 
 class Side(NamedTuple):
-    """One side's tokens: ids and word numbers [T]."""
+    """One side's tokens: ids and word numbers [T], and how unseen words are spelled."""
 
     ids: Ints
     word: Ints
+    forms: Forms
 
     def keep(self, places: Ints) -> "Side":
-        return Side(self.ids[places], self.word[places])
+        return Side(self.ids[places], self.word[places], self.forms)
 
 
 def render(
@@ -208,7 +211,15 @@ def _side(encodings: Sequence[Encoding], words: int) -> tuple[Side, int]:
         ids.append(np.asarray(encoding.ids, np.int64))
         word.append(np.asarray(encoding.word, np.int64) + words)
         words += int(encoding.word.max()) + 1 if len(encoding.word) else 0
-    return Side(np.concatenate(ids), np.concatenate(word)), words
+    return Side(np.concatenate(ids), np.concatenate(word), joined(encoding.forms for encoding in encodings)), words
+
+
+def joined(forms: Iterable[Forms | None]) -> Forms:
+    """All these spellings together."""
+    found: dict[int, str] = {}
+    for some in forms:
+        found.update(some or ())
+    return found
 
 
 def _group(sides: list[Side], rules: _Rules, place: Place, where: tuple[int, int, int], again: bool) -> list[Rendered]:
@@ -343,6 +354,7 @@ def _sequence(
         window=window,
         fresh=fresh,
         cut=cut,
+        forms=joined(side.forms for side in sides),
     )
 
 

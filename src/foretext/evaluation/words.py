@@ -172,7 +172,12 @@ def word_table(pretrained: Pretrained, command: str = "neighbors", *, most: int 
     else:
         about = "one vector a word, whatever its sense"
         vectors = pretrained.vectors
-    return WordTable(vectors=vectors, tokenizer=pretrained.tokenizer, most=most, about=about)
+
+    def spelled(word: str) -> Floats | None:
+        made = pretrained.spelled([word])
+        return None if made is None else np.asarray(made[0])
+
+    return WordTable(vectors=vectors, tokenizer=pretrained.tokenizer, most=most, unseen=spelled, about=about)
 
 
 def spelt_like(word: str, tokenizer: Tokenizer, n: int = 5) -> list[str]:

@@ -7,9 +7,10 @@ from foretext.errors import ArtefactError, UsageError, unknown
 from foretext.folder import is_sealed
 from foretext.interop.bert import compare, describe, open_foreign, to_pretrained, write_foreign
 from foretext.interop.layouts import LAYOUTS
-from foretext.interop.vectors import as_pretrained, from_word2vec, to_word2vec
+from foretext.interop.vectors import LAYOUTS as VECTORS
+from foretext.interop.vectors import as_pretrained, from_vectors, is_vectors, to_vectors
 
-FORMATS = ("foretext", *LAYOUTS, "word2vec", "word2vec-binary")
+FORMATS = ("foretext", *LAYOUTS, *VECTORS)
 
 
 def convert(source: Path, out: Path, to: str) -> str:
@@ -30,21 +31,21 @@ def convert(source: Path, out: Path, to: str) -> str:
     model = open_any(source)
     if to in LAYOUTS:
         return f"{out}: {write_foreign(model, out, LAYOUTS[to])}"
-    return to_word2vec(model, out, binary=to == "word2vec-binary")
+    return to_vectors(model, out, to)
 
 
 def open_any(source: Path) -> Pretrained:
-    """A model of any layout, in memory: a sealed folder, another program's folder, or a word2vec file."""
-    if source.is_file():
-        return as_pretrained(source)
-    return load_pretrained(source) if is_sealed(source) else to_pretrained(open_foreign(source))[0]
+    """A model of any layout, in memory: a sealed folder, another program's folder, or vectors of words."""
+    if is_sealed(source):
+        return load_pretrained(source)
+    return as_pretrained(source) if is_vectors(source) else to_pretrained(open_foreign(source))[0]
 
 
 def _to_foretext(source: Path, out: Path) -> str:
-    if source.is_file():
-        return from_word2vec(source, out)
     if is_sealed(source):
         raise UsageError("this is a foretext folder already", file=source)
+    if is_vectors(source):
+        return from_vectors(source, out)
     foreign = open_foreign(source)
     model, _ = to_pretrained(foreign)
     made = model.save(out)

@@ -135,7 +135,7 @@ def _npz(file: Path, name: str) -> dict[str, list[JSON]]:
             found = {}
             for entry in entries:
                 with archive.open(entry) as handle:
-                    kind, shape = _array(handle, entry.file_size, file, entry.filename)
+                    kind, shape = array_header(handle, entry.file_size, file, entry.filename)
                 found[entry.filename.removesuffix(".npy")] = [name, entry.filename.removesuffix(".npy"), kind, shape, -1]
             if len(found) != len(entries):
                 raise ArtefactError("two entries have one name", file=file)
@@ -146,11 +146,11 @@ def _npz(file: Path, name: str) -> dict[str, list[JSON]]:
 
 def _npy(file: Path, name: str) -> dict[str, list[JSON]]:
     with open(file, "rb") as handle:
-        kind, shape = _array(handle, file.stat().st_size, file, "")
+        kind, shape = array_header(handle, file.stat().st_size, file, "")
     return {name.removesuffix(".npy"): [name, "", kind, shape, -1]}
 
 
-def _array(handle: BinaryIO | IO[bytes], size: int, file: Path, place: str) -> tuple[str, list[int]]:
+def array_header(handle: BinaryIO | IO[bytes], size: int, file: Path, place: str) -> tuple[str, list[int]]:
     """Kind and shape that an .npy header claims, which must make up the file's `size`.
 
     The header is a Python literal, which numpy tokenises and evaluates; only the form that numpy itself writes is let

@@ -1,55 +1,83 @@
-"""word2vec's two layouts of static vectors: text, and binary with a text header (word2vec.c, `-binary 1`).
+"""Static vectors in the layouts of other programs, in and out; what a file is, is told by what is in it.
 
-Header: "V D\n". Text: a word and D numbers a line. Binary: the word, a space, D little-endian float32, a newline.
+word2vec (word2vec.c, gensim's `save_word2vec_format`; fastText's .vec): the header "V D\\n", then a word and D numbers a
+line, or (`-binary 1`) the word, a space, D little-endian float32 and a newline. GloVe: lines of the text layout without
+a header. fastText's .bin and spaCy's folders: `fasttext_file`, `spacy_folder`. gensim's own .kv is a pickle, which is
+never opened: gensim reads and writes word2vec's layouts (`KeyedVectors.load_word2vec_format`, for GloVe with
+`no_header=True`) and reads fastText's (`load_facebook_vectors`).
+
+V words · D width
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foretext.bundle import SOURCE, Pretrained, Provenance, machine
+from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, Provenance, machine
 from foretext.errors import ArtefactError, UsageError
-from foretext.folder import fingerprint
+from foretext.interop import fasttext_file, spacy_folder
+from foretext.interop.vector_checks import LONGEST_WORD, MOST_WIDTH, Table, check, digest, require_room
+from foretext.models.catalog import family
 from foretext.models.word2vec.config import Word2VecConfig
-from foretext.recipe import Recipe
+from foretext.recipe import FamilyConfig, Recipe
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
 from foretext.text.tokenizers.spelling import Whole
 
-MOST_WIDTH = 65_536
-LONGEST_WORD = 8_192
-"""Bytes; a longer "word" means that the file is not what its header says."""
+LAYOUTS = ("word2vec", "word2vec-binary", "glove", "fasttext", "fasttext-vec", "spacy")
+"""Names for `to`; "fasttext" is the .bin, "fasttext-vec" word2vec's text layout under fastText's name for it."""
+_UNKNOWN = "[UNK]"
+_PICKLES = tuple(b"\x80" + bytes([version]) for version in range(2, 6))
 
-Table = NDArray[np.float32]
+
+# ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def to_word2vec(model: Pretrained, out: Path, *, binary: bool) -> str:
-    """Write the static vectors of `model`, words in the order of their ids (most frequent first); read them back and
-    compare. Errors: a contextual family → UsageError."""
+def to_vectors(model: Pretrained, out: Path, layout: str) -> str:
+    """Write the static vectors of `model` in one of LAYOUTS, words in the order of their ids (most frequent first); read
+    them back and compare. Errors: a contextual family, or words that the layout cannot hold → UsageError."""
     name = model.recipe.family.name
-    if not isinstance(model.recipe.family, Word2VecConfig):
-        raise UsageError(f"the word2vec layout holds static vectors; {name} has none", remedy="choose a static family")
-    words = list(model.tokenizer.pieces)
-    wrong = [word for word in words if not word or any(c.isspace() for c in word)]
-    if wrong:
-        raise UsageError(f"{len(wrong)} words contain white space, which this layout cannot hold, e.g. {wrong[0]!r}")
-    vectors = model.vectors
-    with open(out, "wb") as file:
-        file.write(f"{len(words)} {vectors.shape[1]}\n".encode())
-        for word, row in zip(words, vectors, strict=True):
-            file.write(word.encode() + b" ")
-            file.write(row.astype("<f4").tobytes() if binary else " ".join(map(repr, row.tolist())).encode())
-            file.write(b"\n")
-    again, table = read_word2vec(out)
+    if "contextual" in family(name).can or STATIC_TABLE not in model.arrays:
+        raise UsageError(f"the {layout} layout holds static vectors; {name} has none", remedy="choose a static family")
+    if layout == "fasttext":
+        return fasttext_file.write(model, out)
+    words, vectors = list(model.tokenizer.pieces), model.vectors
+    if layout == "spacy":
+        spacy_folder.write(words, vectors, out)
+        again, table = spacy_folder.read(out)
+    else:
+        _write(words, vectors, out, binary=layout == "word2vec-binary", header=layout != "glove")
+        again, table = (read_glove if layout == "glove" else read_word2vec)(out)
     if again != words or not np.array_equal(table, vectors):
         raise ArtefactError("what was written does not read back as it was", file=out)
     return f"{out}: {len(words):,} words of {vectors.shape[1]} numbers, read back and equal"
 
 
-def from_word2vec(source: Path, out: Path) -> str:
-    """Turn a word2vec file (text or binary, told from its bytes) into a Pretrained folder; compare after reopening."""
+def _write(words: Sequence[str], vectors: Table, out: Path, *, binary: bool, header: bool) -> None:
+    wrong = [word for word in words if not word or any(c.isspace() for c in word)]
+    if wrong:
+        raise UsageError(f"{len(wrong)} words contain white space, which this layout cannot hold, e.g. {wrong[0]!r}")
+    with open(out, "wb") as file:
+        if header:
+            file.write(f"{len(words)} {vectors.shape[1]}\n".encode())
+        for word, row in zip(words, vectors, strict=True):
+            file.write(word.encode() + b" ")
+            file.write(row.astype("<f4").tobytes() if binary else " ".join(map(repr, row.tolist())).encode())
+            file.write(b"\n")
+
+
+# ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_vectors(source: Path) -> bool:
+    """Whether `source` holds vectors of another program: any file, or a folder of spaCy's."""
+    return source.is_file() or spacy_folder.find(source) is not None
+
+
+def from_vectors(source: Path, out: Path) -> str:
+    """Turn another program's vectors into a Pretrained folder; compare after reopening."""
     model = as_pretrained(source)
     made = model.save(out)
     table, words = model.vectors, list(model.tokenizer.pieces)
@@ -59,51 +87,143 @@ def from_word2vec(source: Path, out: Path) -> str:
 
 
 def as_pretrained(source: Path) -> Pretrained:
-    """A word2vec file as a model in memory. Errors as `read_word2vec`'s."""
-    words, table = read_word2vec(source)
+    """Another program's vectors as a model in memory, words in their order there, after "[UNK]" with a row of zeros
+    where they have none. Errors: no such file → UsageError; damaged → ArtefactError with its place; more than the
+    memory there is → ResourceError. Memory is bounded by the file's own size, whatever it claims."""
+    if not source.exists():
+        raise UsageError("no such file", file=source)
+    if source.is_file() and fasttext_file.is_one(source):
+        found = fasttext_file.read(source)
+        return _model("fasttext-imported", found.config, found.words, found.counts, found.arrays, source)
+    words, table = read_vectors(source)
+    return _model("word2vec-imported", Word2VecConfig(width=table.shape[1]), words, None, {STATIC_TABLE: table}, source)
+
+
+def _model(
+    name: str, config: FamilyConfig, words: list[str], counts: Sequence[int] | None, made: dict[str, Table], source: Path
+) -> Pretrained:
+    tokenizer, order = _lexicon(words, counts, unseen=family(config.name).spelling is not None)
+    arrays: dict[str, Table] = {}
+    for key in list(made):
+        whole = made.pop(key)  # one table at a time is held twice
+        arrays[key] = _with_unknown(whole, order) if key.endswith("table.weight") else whole
+    recipe = Recipe(name=name, family=config, tokenizer=tokenizer.config)
+    came = Provenance(corpus=digest(source), recipe=recipe.key(), machine=machine())
+    return Pretrained(recipe=recipe, tokenizers={SOURCE: tokenizer}, arrays=arrays, provenance=came)
+
+
+def _lexicon(words: list[str], counts: Sequence[int] | None, *, unseen: bool) -> tuple[ChunkTokenizer, int]:
+    """The tokenizer, and where "[UNK]" stands among the words, −1 if it does not."""
     lowercase = not any(word != word.lower() for word in words)
-    config = TokenizerConfig(
-        kind="words", lowercase=lowercase, strip_accents=False, chinese="words", special=("[UNK]",)
-    )
-    if "[UNK]" in words:
-        at = words.index("[UNK]")
-        order = [at, *range(at), *range(at + 1, len(words))]
-        words, table = [words[i] for i in order], table[order]
+    config = TokenizerConfig(kind="words", lowercase=lowercase, strip_accents=False, chinese="words", special=(_UNKNOWN,))
+    if unseen:
+        config = replace(config, unseen="spelling")
+    at = words.index(_UNKNOWN) if _UNKNOWN in words else -1
+    pieces = [_UNKNOWN, *(word for word in words if word != _UNKNOWN)]
+    numbers = [0] * len(words) if counts is None else list(counts)
+    if at < 0:
+        numbers = [0, *numbers]
     else:
-        # Words outside the file have no vector: the zero row.
-        words, table = ["[UNK]", *words], np.concatenate([np.zeros((1, table.shape[1]), np.float32), table])
-    tokenizer = ChunkTokenizer(config, Whole(words, [0] * len(words), 1, 0))
-    recipe = Recipe(name="word2vec-imported", family=Word2VecConfig(width=table.shape[1]), tokenizer=config)
-    return Pretrained(
-        recipe=recipe,
-        tokenizers={SOURCE: tokenizer},
-        arrays={f"encoders.{SOURCE}.table.weight": table},
-        provenance=Provenance(corpus=fingerprint(source.read_bytes()), recipe=recipe.key(), machine=machine()),
-    )
+        numbers.insert(0, numbers.pop(at))
+    return ChunkTokenizer(config, Whole(pieces, numbers, 1, 0)), at
+
+
+def _with_unknown(table: Table, at: int) -> Table:
+    """Row `at` first; −1: a row of zeros first, for words outside the file."""
+    if at == 0:
+        return table
+    if at > 0:
+        return table[[at, *range(at), *range(at + 1, len(table))]]
+    return np.concatenate([np.zeros((1, table.shape[1]), np.float32), table])
+
+
+def read_vectors(source: Path) -> tuple[list[str], Table]:
+    """Words and vectors [V, D] of a word2vec or GloVe file or a spaCy folder. Errors as `as_pretrained`'s."""
+    folder = spacy_folder.find(source)
+    if folder is not None:
+        return spacy_folder.read(folder)
+    if not source.is_file():
+        raise UsageError("neither a file nor a folder of vectors", file=source)
+    with open(source, "rb") as file:
+        line = file.readline(1 << 20)
+    if line.startswith(_PICKLES):
+        raise ArtefactError(
+            "a pickle, which could run any program: it is not opened", file=source,
+            remedy="in gensim: KeyedVectors.load(FILE).save_word2vec_format(OUT, binary=True)",
+        )  # fmt: skip
+    parts = line.split()
+    return read_word2vec(source) if len(parts) == 2 and all(part.isdigit() for part in parts) else read_glove(source)
 
 
 def read_word2vec(source: Path) -> tuple[list[str], Table]:
-    """Words and vectors [V, D] of a word2vec file. Errors: missing → UsageError; damaged → ArtefactError with place.
-
-    Memory is bounded by the file's own size, whatever its header claims.
-    """
+    """Words and vectors [V, D] of a word2vec file. Errors: missing → UsageError; damaged → ArtefactError with place."""
     if not source.is_file():
         raise UsageError("no such file", file=source)
     with open(source, "rb") as file:
         count, width = _header(file, source)
         start = file.tell()
-        rows = _binary(file, count, width, source) if _is_binary(file, width) else _text(file, count, width, source)
+        binary = _is_binary(file, width)
+        if binary and count * (4 * width + 2) > source.stat().st_size:
+            raise _claims(count, width, source)
+        rows = _binary(file, count, width, source) if binary else _text(file, count, width, source, 2)
         file.seek(start)
-        words, table = [], np.empty((count, width), np.float32)
-        for number, (word, row) in enumerate(rows):
-            words.append(word)
-            table[number] = row
-    if len(set(words)) != len(words):
-        twice = next(word for word in words if words.count(word) > 1)
-        raise ArtefactError(f"the word {twice!r} stands there twice", file=source)
-    if not np.isfinite(table).all():
-        raise ArtefactError("a vector holds a number that is not finite", file=source)
+        return _fill(rows, count, width, source)
+
+
+def read_glove(source: Path) -> tuple[list[str], Table]:
+    """Words and vectors [V, D] of lines "word number … number"; a word may hold spaces, as a few of GloVe's own do. The
+    first line says how many numbers. Errors as `read_word2vec`'s."""
+    if not source.is_file():
+        raise UsageError("no such file", file=source)
+    with open(source, "rb") as file:
+        width = _trailing_numbers(file.readline(32 * MOST_WIDTH))
+        if width < 1:
+            raise ArtefactError(
+                "expected a header of two numbers, or a word and its numbers", file=source, place="line 1",
+                remedy="read are word2vec, GloVe and fastText files and spaCy folders",
+            )  # fmt: skip
+        file.seek(0)
+        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        file.seek(-1, 2)
+        lines += file.read(1) != b"\n"
+        if lines * 2 * width > source.stat().st_size:
+            raise ArtefactError(f"{lines} lines are too many for {width} numbers each, as in the first", file=source)
+        file.seek(0)
+        return _fill(_text(file, lines, width, source, 1), lines, width, source)
+
+
+def _trailing_numbers(line: bytes) -> int:
+    """How many numbers follow the word of a line; the word itself may look like one."""
+    parts = line.rstrip(b"\r\n ").split(b" ")
+    count = 0
+    while count < len(parts) - 1 and count < MOST_WIDTH and _is_number(parts[-1 - count]):
+        count += 1
+    return count
+
+
+def _is_number(part: bytes) -> bool:
+    try:
+        float(part)
+    except ValueError:
+        return False
+    return True
+
+
+def _fill(rows: "Iterator[tuple[str, Table]]", count: int, width: int, source: Path) -> tuple[list[str], Table]:
+    require_room(4 * count * width, source)
+    words, table = [], np.empty((count, width), np.float32)
+    for number, (word, row) in enumerate(rows):
+        words.append(word)
+        table[number] = row
+    check(words, table, source)
     return words, table
+
+
+def _claims(count: int, width: int, source: Path) -> ArtefactError:
+    size = source.stat().st_size
+    return ArtefactError(
+        f"the header claims {count} words of {width} numbers, the file has {size:,} bytes", file=source, place="line 1"
+    )
 
 
 def _header(file: BinaryIO, source: Path) -> tuple[int, int]:
@@ -112,12 +232,9 @@ def _header(file: BinaryIO, source: Path) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdigit() for part in parts):
         raise ArtefactError(f"expected a header of two numbers, found {line[:40]!r}", file=source, place="line 1")
     count, width = int(parts[0]), int(parts[1])
-    size = source.stat().st_size
     # A row takes at least a word byte, a space and two bytes a number, so a header cannot claim more than the file has.
-    if not 0 < width <= MOST_WIDTH or not 0 < count * (2 * width) <= size:
-        raise ArtefactError(
-            f"the header claims {count} words of {width} numbers, the file has {size:,} bytes", file=source, place="line 1"
-        )
+    if not 0 < width <= MOST_WIDTH or not 0 < count * (2 * width) <= source.stat().st_size:
+        raise _claims(count, width, source)
     return count, width
 
 
@@ -126,21 +243,17 @@ def _is_binary(file: BinaryIO, width: int) -> bool:
     line = file.readline(64 * width + LONGEST_WORD)
     file.seek(start)
     parts = line.split()
-    try:
-        [float(part) for part in parts[1:]]
-    except ValueError:
-        return True
-    return len(parts) != width + 1
+    return not all(map(_is_number, parts[1:])) or len(parts) != width + 1
 
 
-def _text(file: BinaryIO, count: int, width: int, source: Path) -> Iterator[tuple[str, Table]]:
+def _text(file: BinaryIO, count: int, width: int, source: Path, first: int) -> Iterator[tuple[str, Table]]:
     for number in range(count):
-        place = f"line {number + 2}"
-        parts = file.readline().rstrip(b"\r\n ").split(b" ")
-        if len(parts) != width + 1:
+        place = f"line {number + first}"
+        parts = file.readline(64 * MOST_WIDTH).rstrip(b"\r\n ").split(b" ")
+        if len(parts) != width + 1 and (first == 2 or len(parts) < width + 1):
             raise ArtefactError(f"expected a word and {width} numbers, found {len(parts)} parts", file=source, place=place)
         try:
-            yield parts[0].decode(), np.array([float(part) for part in parts[1:]], np.float32)
+            yield b" ".join(parts[:-width]).decode(), np.array([float(part) for part in parts[-width:]], np.float32)
         except (UnicodeDecodeError, ValueError) as error:
             raise ArtefactError(str(error), file=source, place=place) from error
 

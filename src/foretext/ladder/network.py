@@ -187,7 +187,7 @@ def opened(folder: Path) -> Pretrained:
 def untrained(source: Pretrained, seed: int) -> Pretrained:
     """The same network and tokenizer as `source` before any pretraining: 0 steps of its recipe."""
     torch.manual_seed(seed)
-    arrays = build_model(source.recipe, source.tokenizer.size).arrays()
+    arrays = build_model(source.recipe, source.tokenizer.size, tokenizer=source.tokenizer).arrays()
     return dataclasses.replace(source, arrays=arrays, path=None, key=f"{source.key}-untrained-{seed}")
 
 

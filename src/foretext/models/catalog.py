@@ -23,7 +23,11 @@ class Family:
     commands may ask of it. `about`: one line. `scorer`: (config, arrays, tokenizer) → `models.stream.Scorer`, for a family
     that can score because it reads from left to right; None: its masked head scores. `memory`: (config, store) → bytes of
     (parameters, working memory, a checkpoint's copy), for a family with a stepper; None: its tables, two where its config
-    does not say. `shape`: fields of its config that a run which goes on from a folder takes from there."""
+    does not say. `shape`: fields of its config that a run which goes on from a folder takes from there.
+
+    `spelling`, for a family that makes vectors of letters: (config, arrays, tokenizer, words or None) → the vectors
+    [n,D] of words of any spelling, or of the whole vocabulary; its encoder is also given the tokenizer, by name.
+    `extended`: (config, arrays, old tokenizer, new) → its arrays for a vocabulary that has grown."""
 
     config: str
     encoder: str | None
@@ -34,6 +38,8 @@ class Family:
     scorer: str | None = None
     memory: str | None = None
     shape: tuple[str, ...] = ("width",)
+    spelling: str | None = None
+    extended: str | None = None
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -78,6 +84,15 @@ FAMILIES: Mapping[str, Family] = {
         scorer="foretext.models.nnlm.model:scorer",
         memory="foretext.models.nnlm.train:memory",
         shape=("width", "hidden", "order", "direct", "unit", "boundary", "softmax", "clusters", "shrink"),
+    ),
+    "fasttext": Family(
+        config="foretext.models.word2vec.fasttext_config:FastTextConfig",
+        encoder="foretext.models.word2vec.fasttext_model:build",
+        stepper="foretext.models.word2vec.fasttext:stepper",
+        can=frozenset({"encode", "neighbors", "finetune"}),
+        about="static vectors of words and their character n-grams, unseen words too (Bojanowski et al. 2017)",
+        spelling="foretext.models.word2vec.subwords:vectors_of",
+        extended="foretext.models.word2vec.fasttext:extended",
     ),
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from foretext.errors import unknown
 from foretext.recipe import Recipe
-from foretext.recipes import bert, glove, language, word2vec
+from foretext.recipes import bert, fasttext, glove, language, word2vec
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "bert-tiny": bert.bert_tiny,
@@ -35,6 +35,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "nnlm-mlp5": language.nnlm_mlp5,
     "nnlm-brown-batch": language.nnlm_brown_batch,
     "nnlm-brown-sampled": language.nnlm_brown_sampled,
+    "fasttext": fasttext.fasttext,
+    "fasttext-chinese": fasttext.fasttext_chinese,
 }
 
 

@@ -1,5 +1,6 @@
 """The one tokenizer class: chunks are cut, each distinct chunk is analysed once and remembered, arrays are gathered."""
 
+import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -12,10 +13,10 @@ from foretext.errors import DataError, UsageError
 from foretext.folder import fingerprint
 from foretext.text.tokenizers.config import TokenizerConfig, plain
 from foretext.text.tokenizers.files import write_files
-from foretext.text.tokenizers.phrases import Phrases
-from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids
+from foretext.text.tokenizers.phrases import JOIN, Phrases
+from foretext.text.tokenizers.spelling import Parts, Spelling, Whole, special_ids, unknown_token
 from foretext.text.tokenizers.splitting import Splitter
-from foretext.types import Bits, Encoding, Ints, Text
+from foretext.types import UNSEEN, Bits, Encoding, Ints, Text
 
 VERSION = 1
 """Part of every tokenizer's key: raised when the same files come to mean other ids."""
@@ -28,25 +29,40 @@ _STRINGS = 2048
 
 class _Known(dict[str, int]):
     """Chunk → its number; a missing one is analysed on first sight. `first[n] : first[n+1]` are its tokens in the
-    columns `ids`, `starts`, `stops` (places in the chunk), `begins` (1 where a whole word starts)."""
+    columns `ids`, `starts`, `stops` (places in the chunk), `begins` (1 where a whole word starts). `unknown`: the id in
+    whose place an unseen word gets one of its own, kept in `forms`; None: it stands for all of them."""
 
-    def __init__(self, splitter: Splitter, spelling: Spelling) -> None:
+    def __init__(self, splitter: Splitter, spelling: Spelling, unknown: int | None) -> None:
         super().__init__()
-        self._splitter, self._spelling = splitter, spelling
+        self._splitter, self._spelling, self._unknown = splitter, spelling, unknown
+        self.forms: dict[int, str] = {}
         self.first = array("q", [0])
-        self.ids, self.starts, self.stops, self.begins = array("i"), array("i"), array("i"), array("b")
+        self.ids = array("i" if unknown is None else "q")
+        self.starts, self.stops, self.begins = array("i"), array("i"), array("b")
         self.characters = 0
 
     def __missing__(self, chunk: str) -> int:
         for word in self._splitter.words(chunk):
-            self._add(word.starts, word.stops, self._spelling.spell(word.string), word.begins)
+            self._add(word.starts, word.stops, self._spell(word.string), word.begins)
         return self._close(chunk)
+
+    def _spell(self, word: str) -> Parts:
+        parts = self._spelling.spell(word)
+        if self._unknown is None or parts[0][0] != self._unknown:
+            return parts
+        return [(self.form(word), 0, len(word))]
+
+    def form(self, word: str) -> int:
+        """The id of an unseen word, whose spelling is remembered with it."""
+        number = form_id(word)
+        self.forms[number] = word
+        return number
 
     def given(self, chunk: str, key: str) -> int:
         """The number of a chunk that the user calls one word, where the lexicon knows it as one."""
         if key not in self:
             word = self._splitter.whole(chunk)
-            self._add(word.starts, word.stops, self._spelling.spell(word.string), True)
+            self._add(word.starts, word.stops, self._spell(word.string), True)
             self._close(key)
         return self[key]
 
@@ -66,6 +82,13 @@ class _Known(dict[str, int]):
 
     def full(self) -> bool:
         return len(self) > MOST_CHUNKS or self.characters > _MOST_CHARACTERS
+
+
+def form_id(word: str) -> int:
+    """The id of an unseen word: 61 bits of a hash of its spelling, from `types.UNSEEN` on, so that no two processes
+    differ and none has to remember."""
+    digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return UNSEEN + (int.from_bytes(digest, "little") >> 3)
 
 
 class _Codes(dict[str, tuple[int, ...]]):
@@ -126,7 +149,10 @@ class ChunkTokenizer:
         files = {"vocab.txt": list(spelling.pieces), **spelling.files()}
         self.key = fingerprint(VERSION, plain(config), {name: fingerprint(list(lines)) for name, lines in files.items()})
         self._splitter = Splitter(config)
-        self._known = _Known(self._splitter, spelling)
+        self.open = config.unseen == "spelling"
+        """Whether `encode` gives unseen words ids of their own."""
+        self._unknown = self.special[unknown_token(config.kind, config.special) or ""] if self.open else None
+        self._known = _Known(self._splitter, spelling, self._unknown)
         self._numbers = _Numbers(self._splitter, spelling)
         self._lock = Lock()  # a server encodes from several threads; what is remembered is shared
 
@@ -171,7 +197,9 @@ class ChunkTokenizer:
     def _given(self, string: str, start: int, stop: int) -> list[tuple[int, int]]:
         chunk = string[start:stop]
         lexicon = self.spelling if isinstance(self.spelling, Whole) and self.config.kind == "words" else None
-        if lexicon is not None and lexicon.knows(self._splitter.whole(chunk).string):
+        whole = self._splitter.whole(chunk).string
+        phrase = isinstance(lexicon, Phrases) and lexicon.knows(JOIN.join(whole.split()))
+        if lexicon is not None and (lexicon.knows(whole) or (self.open and not phrase)):
             return [(start, self._known.given(chunk, f"\n{chunk}"))]  # no chunk of this kind holds white space
         return self._numbered(string, start, stop)
 
@@ -191,13 +219,15 @@ class ChunkTokenizer:
         ids = _view(known.ids)[taken]
         if isinstance(self.spelling, Phrases) and len(ids):
             given = bool(found) and found[0][0] is not None  # words that the user gave are joined to nothing
-            ids, first = self.spelling.together(ids, np.concatenate([[True], (np.diff(word) != 0) & given]))
+            borders = np.concatenate([[True], (np.diff(word) != 0) & given])
+            ids, first = self.spelling.together(ids, borders, known.form if self.open else None)
             last = np.append(first[1:], len(word)) - 1
             offsets = np.stack([offsets[first, 0], offsets[last, 1]], axis=1)
             word = word[first] if given else np.arange(len(first))
         if self._splitter.spaced:
             _trim(string, offsets)
-        return Encoding(ids=ids, offsets=offsets, word=word)
+        forms = {number: known.forms[number] for number in ids[ids >= UNSEEN].tolist()} if known.forms else {}
+        return Encoding(ids=ids, offsets=offsets, word=word, forms=forms)
 
     def ids(self, strings: Sequence[str]) -> tuple[Ints, Ints, Bits]:
         """The fast path: flat ids [ΣT] int32, lengths [N] int64, and which tokens start a whole word [ΣT]."""
@@ -226,10 +256,10 @@ class ChunkTokenizer:
 
     def _refresh(self) -> None:
         if self._known.full():
-            self._known = _Known(self._splitter, self.spelling)
+            self._known = _Known(self._splitter, self.spelling, self._unknown)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text to read; for bpe without folding exactly the text that was encoded."""
+        """Text to read; for bpe without folding exactly the text that was encoded. Ids of a vocabulary only."""
         return self.spelling.join([self.pieces[number] for number in ids])
 
     def prefix(self, size: int) -> "ChunkTokenizer":

@@ -9,6 +9,9 @@ from foretext.config import ranges
 from foretext.errors import UsageError
 from foretext.types import JSON
 
+LEXICONS = ("words", "spaces", "characters")
+"""Kinds whose entries are whole words or characters."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
@@ -38,9 +41,10 @@ class TokenizerConfig:
     room (Kudo and Richardson 2018 use 0.9995)."""
     most_words: int = 1_000_000
     """Most distinct words counted at once (about 150 bytes each); beyond it the rarest are forgotten."""
-    unseen: Literal["character", "word"] = "character"
+    unseen: Literal["character", "word", "spelling"] = "character"
     """What becomes "[UNK]" in WordPiece: the unseen character only, or the whole word around it and every word longer
-    than 100 characters (google-research/bert)."""
+    than 100 characters (google-research/bert). "spelling": words and characters outside the lexicon keep their spelling
+    (`types.Forms`), for families that make vectors of letters; corpora are stored without them all the same."""
     folding: Literal["character", "bert"] = "character"
     """How text is folded and cut into words: character by character ("character"), or to the letter as BERT's released
     code and transformers do it ("bert"), for vocabularies that come from there."""
@@ -55,6 +59,8 @@ class TokenizerConfig:
         ranges(self, least={"size": 1, "min_count": 0, "most_words": 1, "phrase_discount": 0.0}, above={"phrases": 0.0}, shares=("coverage",))
         if self.phrases and self.kind != "words":
             raise UsageError(f"only words are joined to phrases, not {self.kind}", place="phrases", remedy='set kind to "words"')
+        if self.unseen == "spelling" and self.kind not in LEXICONS:
+            raise UsageError(f"unseen words keep their spelling in lexicons of words or characters, not in {self.kind}", place="unseen")
 
 
 def plain(config: TokenizerConfig) -> dict[str, JSON]:

@@ -7,7 +7,7 @@ digit in them; Chinese words, which no space divides, are joined alike.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 from foretext.text.shards import Progress, each_shard, joined, shard_count, worker_count
 from foretext.text.tokenizers.counting import prune
 from foretext.text.tokenizers.spelling import Parts, Whole
-from foretext.types import Bits, Corpus, Ints
+from foretext.types import UNSEEN, Bits, Corpus, Ints
 
 if TYPE_CHECKING:
     from foretext.text.tokenizers.chunked import ChunkTokenizer
@@ -40,7 +40,9 @@ class Phrases(Whole):
         for _, left, right in self.pairs:
             for part in (left, right, left + JOIN + right):
                 self._inner.setdefault(part, len(pieces) + len(self._inner) - len(self._ids))
-        self._base = len(pieces) + len(self._inner) - len(self._ids) + 1
+        self._parts = [*self._inner][len(self._ids) :]
+        self._outside = len(pieces) + len(self._parts)  # in no pair
+        self._base = self._outside + 1
         self._passes = [self._table(list(found)) for _, found in groupby(self.pairs, key=lambda pair: pair[0])]
 
     def _table(self, pairs: Sequence[Pair]) -> tuple[Ints, Ints]:
@@ -59,10 +61,12 @@ class Phrases(Whole):
     def files(self) -> Mapping[str, Sequence[str]]:
         return {**super().files(), "phrases.txt": [f"{number} {left} {right}" for number, left, right in self.pairs]}
 
-    def together(self, ids: Ints, borders: Bits) -> tuple[Ints, Ints]:
+    def together(self, ids: Ints, borders: Bits, form: Callable[[str], int] | None = None) -> tuple[Ints, Ints]:
         """Tokens [T] with their phrases joined [U], and the place of each joined token's first part [U]; it ends where
-        the next begins. `borders` [T]: tokens that are never joined to the one before."""
-        found, places = np.asarray(ids, np.int64), np.arange(len(ids))
+        the next begins. `borders` [T]: tokens that are never joined to the one before; nor is an unseen word's id.
+        `form`: the id of an unseen word, for parts that are no entries themselves; None: these are unknown."""
+        own = np.asarray(ids, np.int64)
+        found, places = np.where(own < UNSEEN, own, self._outside), np.arange(len(ids))
         for codes, made in self._passes:
             if len(found) < 2:
                 break
@@ -77,7 +81,13 @@ class Phrases(Whole):
             found[:-1][taken] = made[at[taken]]
             kept = np.concatenate([[True], ~taken])
             found, places = found[kept], places[kept]
-        return np.where(found < len(self.pieces), found, self.unknown), places
+        left = np.flatnonzero(found >= len(self.pieces))
+        if form is None:
+            found[left] = self.unknown
+        else:
+            unseen = {number: form(self._parts[number - len(self.pieces)]) for number in set(found[left].tolist()) - {self._outside}}
+            found[left] = [unseen.get(number, one) for number, one in zip(found[left].tolist(), own[places[left]].tolist(), strict=True)]
+        return found, places
 
 
 def _needed(pairs: Sequence[Pair], entries: Mapping[str, int]) -> list[Pair]:

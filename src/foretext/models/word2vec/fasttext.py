@@ -1,0 +1,165 @@
+"""The fastText Stepper: word2vec's own, with a third table, of character n-grams (see `fasttext_kernel`).
+
+V vocabulary · K rows of n-grams · D width
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from foretext import draws
+from foretext.errors import ArtefactError, UsageError
+from foretext.models.word2vec import blocks, fasttext_kernel
+from foretext.models.word2vec.fasttext_config import FastTextConfig
+from foretext.models.word2vec.kernel import Table
+from foretext.models.word2vec.subwords import GRAMS, put_together, subwords, vectors_of
+from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, Store, pair_loss
+from foretext.text.tokenizers.config import LEXICONS
+from foretext.types import Arrays, Floats, Ints
+
+NGRAMS = f"encoders.text.{GRAMS}"
+
+
+class FastText(SkipGram):
+    """A Stepper (`types.Stepper`): skip-gram or CBOW with negative sampling, words made of n-grams, over a token store.
+
+    Deterministic to the bit with one thread, and after `restore`; not with several.
+    """
+
+    def __init__(
+        self, config: FastTextConfig, store: Store, *, seed: int, threads: int, steps: int | None, epochs: float | None,
+        init: Arrays | None, first: tuple[Ints, Floats] | None = None,
+    ) -> None:
+        plain: Any = config  # the fields that are read there are the same
+        super().__init__(plain, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init)
+        self.shape = config
+        self.spelt = subwords(store.tokenizer, config, len(self.inward))
+        size = (self.spelt.size, config.width)
+        if init is None:
+            # The released code's start: every row uniform in ±1/D (twice as far as word2vec.c's).
+            _draw(self.inward, seed, "fasttext words")
+            self.inward[~self.kept] = 0.0
+            self.grams: Table = np.empty(size, np.float32)
+            _draw(self.grams, seed, "fasttext n-grams")
+        else:
+            self.grams = np.array(init[NGRAMS], np.float32, order="C")
+            if self.grams.shape != size:
+                raise ArtefactError(
+                    f"expected {NGRAMS} of shape {size}, found {self.grams.shape}", place=NGRAMS,
+                    remedy="go on with the n-grams of the model: family.min_n, max_n, bucket and every_bucket as they are there",
+                )  # fmt: skip
+        if first is not None:
+            # The released code's -pretrainedVectors: rows of words, whatever their n-grams say.
+            ids, rows = first
+            trained = (ids < len(self.kept)) & self.kept[np.minimum(ids, len(self.kept) - 1)]
+            self.inward[ids[trained]] = rows[trained]
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Mean loss (nats) a pair, or with CBOW a centre, on places and negatives fixed by the store alone; {} where
+        nothing is held out. Untrained vectors lose (1 + negatives)·ln 2."""
+        if self.shape.architecture == "cbow":
+            return self._evaluate_cbow()
+        if self._pairs is None:
+            self._pairs = self._held_out_pairs()
+        if not len(self._pairs.centre):
+            return {}
+        words, centre = np.unique(self._pairs.centre, return_inverse=True)
+        pairs = Pairs(centre=centre, context=self._pairs.context, negative=self._pairs.negative)
+        return {"loss": pair_loss(self._vectors(words), self.outward, pairs)}
+
+    def _evaluate_cbow(self) -> Mapping[str, float]:
+        words, low, high, n = self._held_out_plan()
+        places = np.flatnonzero(high[:n] - low[:n] > 1)
+        if not len(places):
+            return {}
+        told = words[places]
+        negative = self._held_out_negatives(told)
+        known, number = np.unique(words[:n], return_inverse=True)
+        weight = (1 + np.diff(self.spelt.first)[known]).astype(np.float32)
+        weighted = self._vectors(known) * weight[:, None]
+        total = 0.0
+        for some in np.array_split(np.arange(len(places)), -(-len(places) // 4096)):
+            hidden = np.stack([_around(weighted, weight, number, low[i], high[i], i) for i in places[some].tolist()])
+            pairs = Pairs(centre=np.arange(len(some)), context=told[some], negative=negative[some])
+            total += pair_loss(hidden, self.outward, pairs) * len(some)
+        return {"loss": total / len(places)}
+
+    def _vectors(self, words: Ints) -> Table:
+        out = np.empty((len(words), self.inward.shape[1]), np.float32)
+        put_together(self.inward, self.grams, self.spelt.first, self.spelt.rows, words.astype(np.int32), out)
+        return out
+
+    def _tables(self) -> Arrays:
+        return {INWARD: self.inward, NGRAMS: self.grams, OUTWARD: self.outward}
+
+    def _train(
+        self, start: int, stop: int, place: tuple[int, int, int], first_rate: float, last_rate: float
+    ) -> tuple[float, int, bool]:
+        config, sentences = self.shape, self.store.sentences
+        first = int(np.searchsorted(sentences, start, side="right")) - 1
+        last = int(np.searchsorted(sentences, stop, side="left"))
+        ends = np.minimum(sentences[first + 1 : last + 1], stop) - start
+        state = np.array([draws.number(self.seed, "fasttext", *place)], np.uint64)
+        planned = self._plan(self.store.ids[start:stop], ends, self.store.held_out[first:last], state)
+        common = (
+            self.inward, self.grams, self.outward, self.spelt.first, self.spelt.rows, *planned, first_rate, last_rate,
+            self._accept, self._other, config.negatives,
+        )  # fmt: skip
+        width, cbow = self.inward.shape[1], config.architecture == "cbow"
+        if config.method == "pairs":
+            train = fasttext_kernel.train_cbow_pairs if cbow else fasttext_kernel.train_pairs
+            loss, pairs, finite = train(*common, state)
+        else:
+            local = fasttext_kernel.scratch(len(self.inward), width, config.window)
+            if cbow:
+                loss, pairs, finite = fasttext_kernel.train_cbow_spans(*common, state, local)
+            else:
+                memory = blocks.scratch(width, config.window, config.shared)
+                shared = (config.shared, config.window)
+                loss, pairs, finite = fasttext_kernel.train_spans(*common, *shared, state, memory, local)
+        return float(loss), int(pairs), bool(finite)
+
+
+def _draw(table: Table, seed: int, purpose: str) -> None:
+    draws.generator(seed, purpose).random(out=table, dtype=np.float32)
+    table -= np.float32(0.5)
+    table *= np.float32(2.0 / table.shape[1])
+
+
+def _around(weighted: Table, weight: Table, number: Ints, low: int, high: int, place: int) -> Floats:
+    """The mean over all rows of the words around `place`."""
+    others = np.concatenate([number[low:place], number[place + 1 : high]])
+    mean: Floats = weighted[others].sum(axis=0) / weight[others].sum()
+    return mean
+
+
+def stepper(
+    config: FastTextConfig, store: Store, *, seed: int = 0, threads: int = 1, steps: int | None = None,
+    epochs: float | None = None, init: Arrays | None = None, first: tuple[Ints, Floats] | None = None,
+) -> FastText:
+    """A FastText ready to step; arguments and errors as `train.stepper`'s, and UsageError for a tokenizer whose tokens
+    are no words or characters: pieces of words have no n-grams of their own."""
+    kind = getattr(getattr(store.tokenizer, "config", None), "kind", "words")
+    if kind not in LEXICONS:
+        raise UsageError(
+            f"fasttext makes words out of their letters, and a {kind} tokenizer has cut them already",
+            place="tokenizer.kind", remedy='set tokenizer.kind = "words"',
+        )  # fmt: skip
+    return FastText(config, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init, first=first)
+
+
+def extended(config: Any, arrays: Arrays, old: Any, new: Any) -> Arrays:
+    """The arrays of a model whose vocabulary `old` (a tokenizer) has grown to `new`, tables of words grown already. A
+    new word's row is the mean of its n-grams, so it starts at the vector that it had as an unseen word, as long as
+    the model knows any of them; rows of n-grams that it had not are zeros, the others move to their places."""
+    words = vectors_of(config, arrays, old, new.pieces[old.size :])
+    table = arrays[INWARD].copy()
+    table[old.size :] = np.where(words.any(axis=1, keepdims=True), words, table[old.size :])
+    before, after = subwords(old, config), subwords(new, config)
+    grown = arrays[NGRAMS]
+    if before.kept is not None and after.kept is not None:
+        grown = np.zeros((after.size, table.shape[1]), table.dtype)
+        grown[np.searchsorted(after.kept, before.kept)] = arrays[NGRAMS]
+        # A mean that counts rows as zeros which are now rows of zeros stays what it was.
+    return {**arrays, INWARD: table, NGRAMS: grown}
