@@ -102,7 +102,7 @@ def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
         lexicon: Any = tokenizer
         tokenizer = lexicon.prefix(tokenizer.size - missing)
     elif missing:
-        rows = len(table)  # a tree's nodes are no pieces
+        rows = tokenizer.size - missing  # a tree's nodes are no pieces
         arrays = {name: np.pad(array, ((0, missing), (0, 0))) if len(array) == rows else array for name, array in arrays.items()}
     return tokenizer, arrays
 
