@@ -56,7 +56,7 @@ def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, col
             continue
         loss += hidden[r - top]
         for c in range(0, columns, 8):
-            product = 1.0
+            product: Any = 1.0
             for e in range(8):
                 odds, flip = scores[r, c + e], flips[c + e]
                 product *= odds if flip != _ZERO else _ONE
