@@ -215,7 +215,7 @@ def test_a_lexicon_gets_its_unknown_words_at_the_mean_row(tmp_path: Path) -> Non
     assert (found.pretrained.vectors[-2:] == mean).all()
     assert (found.pretrained.vectors[:-2] == vectors.vectors).all()
     assert "mean row" in found.notes[0]
-    further = override(find("word2vec"), {"family": {"width": 24, "min_count": 1, "sample": 0.0}})
+    further = override(find("word2vec"), {"family": {"width": 24, "min_count": 1, "sample": 0.0, "extends": False}})
     source = replace(
         found.pretrained,
         arrays={**found.pretrained.arrays, "heads.negative_sampling.table.weight": np.zeros_like(found.pretrained.vectors)},

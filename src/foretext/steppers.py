@@ -114,7 +114,7 @@ def arrays_of(job: Job, stepper: Stepper) -> tuple[Tokenizer, Arrays]:
         lexicon: Any = tokenizer
         tokenizer = lexicon.prefix(tokenizer.size - missing)
     elif missing:
-        rows = len(table)  # a tree's nodes are no pieces
+        rows = tokenizer.size - missing  # a tree's nodes are no pieces
         arrays = {n: np.pad(a, [(0, missing), *[(0, 0)] * (a.ndim - 1)]) if len(a) == rows else a for n, a in arrays.items()}
     return tokenizer, arrays
 

@@ -75,7 +75,7 @@ def spy(stepper: Any, seen: list[Any]) -> None:
     train = stepper._train
 
     def noted(unit: Any, seed: int) -> Any:
-        seen.append((stepper.done, unit.mirrored, unit.rows, unit.columns, tuple(unit.tiles.tolist()), seed))
+        seen.append((stepper.done, unit.mirrored, unit.rows, unit.columns, tuple(unit.tiles.tolist()), unit.part, seed))
         return train(unit, seed)
 
     stepper._train = noted

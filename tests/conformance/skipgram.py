@@ -213,7 +213,7 @@ def floor(row: Any, stepper: Any) -> float:
     counts = np.where(stepper.kept, np.asarray(stepper.store.counts)[: len(stepper.kept)], 0) * stepper.keep.astype(np.float64)
     counts = counts[counts > 0]
     told, noise = counts / counts.sum(), counts**row.recipe.family.power
-    if row.recipe.family.loss == "hierarchical-softmax":
+    if getattr(row.recipe.family, "loss", "") == "hierarchical-softmax":
         return float(-(told * np.log(told)).sum())
     spent = row.recipe.family.negatives * noise / noise.sum() * (1.0 - told)
     score = np.log(told / spent)

@@ -16,7 +16,7 @@ from foretext.models.word2vec import blocks, fasttext_kernel, kernel
 ROWS = 40
 """Rows of n-grams, shared by all words."""
 
-break_in, epoch, poison, spy = skipgram.break_in, skipgram.epoch, skipgram.poison, skipgram.spy
+break_in, epoch, nothing, poison, spy = skipgram.break_in, skipgram.epoch, skipgram.nothing, skipgram.poison, skipgram.spy
 
 
 def gradient(row: Any) -> None:

@@ -39,7 +39,7 @@ def test_cites_name_fields_that_exist(name: str) -> None:
 def test_every_number_of_bert_base_is_cited() -> None:
     recipe = find("bert-base")
     used = {"optimizer.muon_rate", "optimizer.muon_momentum", "schedule.warmup", "schedule.start", "schedule.fall"}
-    ours = ("limits.", "tokenizer.min_count", "tokenizer.coverage", "tokenizer.most_words", "windows.block", "seed")
+    ours = ("limits.", "tokenizer.min_count", "tokenizer.coverage", "tokenizer.most_words", "tokenizer.phrase_discount", "windows.block", "seed")
     numbers = [
         place
         for place, value in leaves(to_json(recipe)).items()

@@ -163,8 +163,8 @@ def _with_text(store: Store, held_out: bool) -> Ints:
     millions of them."""
     narrow = np.int32 if len(store.sentences) <= np.iinfo(np.int32).max else np.int64
     sections = np.asarray(store.sections(held_out)).astype(narrow).reshape(-1, 3)
-    found: Ints = sections[store.sentences[sections[:, 1]] > store.sentences[sections[:, 0]]]
-    return found
+    filled: Ints = sections[store.sentences[sections[:, 1]] > store.sentences[sections[:, 0]]]
+    return filled
 
 
 def _deal(sections: Ints, pool: Ints, sentences: Ints, block: int, seed: int) -> Blocks:

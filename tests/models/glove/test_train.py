@@ -15,10 +15,10 @@ from foretext import draws
 from foretext.bundle import STATIC_TABLE, load_pretrained
 from foretext.config import override
 from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, ResourceError
-from foretext.layers.kernels import below
+from foretext.layers.kernels import below, mixed
 from foretext.models.glove import counts, kernel
 from foretext.models.glove.config import GloveConfig
-from foretext.models.glove.train import CONTEXTS, TABLE, Glove, stepper, units
+from foretext.models.glove.train import CONTEXTS, TABLE, Glove, Unit, stepper, units
 from foretext.pretraining import Setting, dry_run, pretrain
 from foretext.recipe import Recipe
 from foretext.recipes import find
@@ -61,7 +61,7 @@ def plainly(made: Glove, steps: int) -> tuple[list[Any], list[float]]:
         total, number = 0.0, 0
         for unit in made._plan(epoch)[part]:
             for tile in unit.tiles.tolist():
-                for i, j, x in _shuffled(found, tile, unit.mirrored, seed):
+                for i, j, x in _shuffled(found, tile, unit, seed):
                     w, c, b, d = (tables[0][i].copy(), tables[1][j].copy(), tables[2][i], tables[3][j])
                     difference = w @ c + b + d - np.log(x)
                     pull = min(1.0, (x / config.x_max) ** config.alpha) * difference
@@ -74,12 +74,14 @@ def plainly(made: Glove, steps: int) -> tuple[list[Any], list[float]]:
     return [*tables, *sums], losses
 
 
-def _shuffled(found: Any, tile: int, mirrored: bool, seed: int) -> list[tuple[int, int, float]]:
-    """A tile's entries in the order that the kernel draws."""
+def _shuffled(found: Any, tile: int, unit: Unit, seed: int) -> list[tuple[int, int, float]]:
+    """A part of a tile's entries in the order that the kernel draws."""
+    mirrored = unit.mirrored
     row, column = tile // found.across * found.side, tile % found.across * found.side
-    state = np.array([(seed + (2 * tile + mirrored) * 0x9E3779B97F4A7C15) % 2**64], np.uint64)
+    start = np.uint64((seed + (2 * tile + mirrored) * 0x9E3779B97F4A7C15) % 2**64)
+    state = np.array([(int(mixed(start)) + unit.part) % 2**64], np.uint64)
     made: list[tuple[int, int, float]] = []
-    for k in range(int(found.tiles[tile]), int(found.tiles[tile + 1])):
+    for k in range(int(found.tiles[tile]) + unit.part, int(found.tiles[tile + 1]), unit.stride):
         i, j = row + (int(found.places[k]) >> 16), column + (int(found.places[k]) & 0xFFFF)
         if mirrored and i == j:
             continue
@@ -90,8 +92,11 @@ def _shuffled(found: Any, tile: int, mirrored: bool, seed: int) -> list[tuple[in
     return made
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_steps_are_the_plain_updates_one_by_one(store: TokenStore, symmetric: bool) -> None:
+@pytest.mark.parametrize(("symmetric", "part"), [(True, 8192), (True, 30), (False, 30)])
+def test_steps_are_the_plain_updates_one_by_one(
+    store: TokenStore, symmetric: bool, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foretext.models.glove.train.PART", part)
     made, steps = make(store, symmetric=symmetric, rate=0.2, clip=0.5), 8
     wanted, losses = plainly(make(store, symmetric=symmetric, rate=0.2, clip=0.5), steps)
     found = [made.step().loss for _ in range(steps)]
@@ -105,13 +110,25 @@ def test_steps_are_the_plain_updates_one_by_one(store: TokenStore, symmetric: bo
     assert not made.words[:, 0, CONFIG.width :].any() and not made.contexts[:, 0, CONFIG.width :].any(), "padding has moved"
 
 
-def test_every_entry_is_in_one_unit_a_side(store: TokenStore) -> None:
+@pytest.mark.parametrize("part", [8192, 100, 7])
+def test_every_entry_is_in_one_unit_a_side(store: TokenStore, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretext.models.glove.train.PART", part)
     made = make(store)
-    seen = [(int(tile), unit.mirrored) for unit in units(made.found) for tile in unit.tiles]
-    filled = np.flatnonzero(np.diff(made.found.tiles)).tolist()
-    assert sorted(seen) == sorted((tile, side) for tile in filled for side in (False, True))
+    found = made.found
+
+    def entries(given: list[Unit]) -> list[tuple[int, bool]]:
+        return sorted(
+            (k, unit.mirrored)
+            for unit in given
+            for tile in unit.tiles.tolist()
+            for k in range(int(found.tiles[tile]) + unit.part, int(found.tiles[tile + 1]), unit.stride)
+        )
+
+    wanted = [(k, side) for k in range(len(found.places)) for side in (False, True)]
+    assert entries(units(found)) == wanted
+    assert sum(unit.size for unit in units(found)) == len(wanted) and max(unit.size for unit in units(found)) < 2 * part
     plan = made._plan(3)
-    assert sorted((int(t), u.mirrored) for step in plan for u in step for t in u.tiles) == sorted(seen)
+    assert entries([unit for step in plan for unit in step]) == wanted
     assert len(plan) > 3 and all(plan), "a step without an entry"
     assert made._plan(4) != plan
 

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from foretext.text.corpus import strings_corpus
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
 from foretext.text.tokenizers.config import plain
 from foretext.text.tokenizers.phrases import Phrases
-from foretext.types import Text
+from foretext.types import UNSEEN, Text
 
 WORDS = "red blue green small large house tree road river town walks runs sees likes near far".split()
 CONFIG = TokenizerConfig(kind="words", special=("[UNK]",), phrases=(8.0, 4.0))
@@ -157,3 +158,19 @@ def test_what_asks_for_none_is_as_it_was() -> None:
         TokenizerConfig(phrases=(1.0,))
     with pytest.raises(UsageError, match="above 0"):
         TokenizerConfig(kind="words", phrases=(0.0,))
+
+
+def test_unseen_words_keep_their_spelling_and_join_nothing() -> None:
+    open_words = replace(CONFIG, unseen="spelling", min_count=40)
+    corpus = strings_corpus([" ".join(line) for line in [*sentences(), *[["old", "york"]] * 30]])
+    closed = train_tokenizer(replace(CONFIG, min_count=40), corpus, workers=0)
+    tokenizer = train_tokenizer(open_words, corpus, workers=0)
+    assert list(tokenizer.pieces) == list(closed.pieces) and "new_york" in tokenizer.pieces and "york" not in tokenizer.pieces
+    for text in ("near zebra new york zebra york near", "york", "zebra", "new york new zebra"):
+        found, plainly = (one.encode([Text(string=text)])[0] for one in (tokenizer, closed))
+        assert found.offsets.tolist() == plainly.offsets.tolist() and found.word.tolist() == plainly.word.tolist()
+        assert np.where(found.ids >= UNSEEN, 0, found.ids).tolist() == plainly.ids.tolist() == tokenizer.ids([text])[0].tolist()
+        words = [text[start:stop].replace(" ", "_") for start, stop in found.offsets.tolist()]
+        assert [found.forms[i] if i >= UNSEEN else tokenizer.pieces[i] for i in found.ids.tolist()] == words
+    given = tokenizer.encode([Text(string="new york new zebra", words=((0, 8), (9, 18)))])[0]
+    assert [given.forms.get(i) or tokenizer.pieces[i] for i in given.ids.tolist()] == ["new_york", "new zebra"]

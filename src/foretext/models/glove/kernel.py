@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import below, jit
+from foretext.layers.kernels import below, jit, mixed
 
 Table = NDArray[np.floating[Any]]
 LANE = 16
@@ -56,13 +56,13 @@ def weighed(count: Any, x_max: float, alpha: float) -> Any:
 
 
 @jit
-def unpack(places: Any, counts: Any, start: int, stop: int, row: int, column: int, mirrored: bool, x_max: float,
+def unpack(places: Any, counts: Any, start: int, stop: int, stride: int, row: int, column: int, mirrored: bool, x_max: float,
            alpha: float, state: NDArray[np.uint64], rows: Any, columns: Any, logs: Table, weights: Table) -> int:
-    """Lay entries [start, stop) of a tile into `rows`, `columns`, `logs` = log X and `weights` = f(X) in random order;
+    """Lay every `stride`-th of the entries [start, stop) of a tile into `rows`, `columns`, `logs` = log X and `weights` = f(X) in random order;
     answers how many. `row`, `column`: the tile's first words; `mirrored`: with the roles exchanged, which the diagonal,
     being its own mirror image, is left out of. (The inside-out shuffle of Fisher and Yates.)"""
     n = 0
-    for k in range(start, stop):
+    for k in range(start, stop, stride):
         i = row + np.int64(places[k] >> np.uint32(16))
         j = column + np.int64(places[k] & np.uint32(0xFFFF))
         if mirrored:
@@ -119,21 +119,22 @@ def train_entries(words: Table, contexts: Table, word_biases: Table, context_bia
 
 @jit
 def train_tiles(words: Table, contexts: Table, word_biases: Table, context_biases: Table, places: Any, counts: Any,
-                offsets: Any, tiles: Any, across: int, side: int, mirrored: bool, x_max: float, alpha: float, rate: Any,
+                offsets: Any, tiles: Any, stride: int, part: int, across: int, side: int, mirrored: bool, x_max: float, alpha: float, rate: Any,
                 clip: Any, seed: Any, rows: Any, columns: Any, logs: Table, weights: Table) -> Any:
-    """Train on `tiles` [t] in order, each tile's entries in an order that `seed`, tile and side alone decide.
+    """Train on `tiles` [t] in order, of each the entries `part`, `part` + `stride`, …, in an order that `seed`, tile, part and
+    side alone decide.
 
     Tile n holds entries [offsets[n], offsets[n+1]) of `places`, `counts`, and stands in row n // `across`. `rows`,
-    `columns`, `logs`, `weights`: working memory for the entries of one tile. Answers as `train_entries`."""
+    `columns`, `logs`, `weights`: working memory for the entries of one tile's part. Answers as `train_entries`."""
     state = np.empty(1, np.uint64)
     loss, entries = 0.0, 0
     for t in range(tiles.shape[0]):
         tile = np.int64(tiles[t])
-        state[0] = seed + np.uint64(2 * tile + mirrored) * _GOLDEN
-        n = unpack(places, counts, offsets[tile], offsets[tile + 1], tile // across * side, tile % across * side, mirrored,
+        state[0] = mixed(seed + np.uint64(2 * tile + mirrored) * _GOLDEN) + np.uint64(part)
+        n = unpack(places, counts, offsets[tile] + part, offsets[tile + 1], stride, tile // across * side, tile % across * side, mirrored,
                    x_max, alpha, state, rows, columns, logs, weights)
-        part, done, finite = train_entries(words, contexts, word_biases, context_biases, rows, columns, logs, weights, n, rate, clip)
-        loss += part
+        added, done, finite = train_entries(words, contexts, word_biases, context_biases, rows, columns, logs, weights, n, rate, clip)
+        loss += added
         entries += done
         if not finite:
             return loss, entries, False

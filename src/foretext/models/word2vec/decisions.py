@@ -37,7 +37,7 @@ def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
 
 @jit
 def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, columns: int, rate: Any,
-           hidden: Doubles) -> float:
+           hidden: Doubles) -> Any:
     """Scores of rows top…bottom − 1 at the nodes of a path become steps: rate · (label − σ). `flips` [columns]: 1 for
     code 0, −1 for code 1, 0 where the path has ended. Answers the loss, or NaN where a score is not finite."""
     for r in range(top, bottom):
@@ -48,14 +48,15 @@ def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, col
             scores[r, :columns] = _ZERO
     if not squash(scores, top, bottom, columns, -_ONE, hidden):
         return math.nan
-    loss, whole = 0.0, 1.0
+    loss: Any = 0.0
+    whole = 1.0
     for r in range(top, bottom):
         if r == skipped:
             scores[r, :columns] = _ZERO
             continue
         loss += hidden[r - top]
         for c in range(0, columns, 8):
-            product = 1.0
+            product: Any = 1.0
             for e in range(8):
                 odds, flip = scores[r, c + e], flips[c + e]
                 product *= odds if flip != _ZERO else _ONE
@@ -70,7 +71,7 @@ def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, col
 @jit
 def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward: Table, nodes: Words,
                codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, flips: Table,
-               hidden: Doubles) -> float:
+               hidden: Doubles) -> Any:
     """The rows top…bottom − 1 of `x`, but `skipped`, at nodes[start : stop]: dx gathers their changes, the nodes move
     at once. `t`, `scores`, `flips`, `hidden`: working memory. Answers the loss, or NaN and then nothing has moved."""
     count = stop - start

@@ -75,8 +75,8 @@ def _hand_out(z: Table, dh: Table, has: Table, low: Words, high: Words, p: int, 
                 has[j - p + window, i] = _ONE
     z[top:bottom] = _ZERO
     for r in range(top, bottom):
-        first, stop = max(_FIRST, r - 2 * window), min(np.int64(m), r + 1)
-        tiles.add_rows(z, r, dh, first, has, r, first, stop - first)
+        begin, end = np.int64(max(0, r - 2 * window)), np.int64(min(m, r + 1))
+        tiles.add_rows(z, r, dh, begin, has, r, begin, end - begin)
 
 
 @jit

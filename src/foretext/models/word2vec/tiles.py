@@ -24,6 +24,8 @@ LIMIT = 10.0
 _ABOVE = tuple(c / 34459425.0 for c in (34459425.0, 4729725.0, 135135.0, 990.0, 1.0))
 _BELOW = tuple(c / 34459425.0 for c in (34459425.0, 16216200.0, 945945.0, 13860.0, 45.0))
 """tanh t = t·N(t²)/M(t²): Lambert's continued fraction cut after its ninth quotient; |error of σ| < 3e-7 on ±LIMIT."""
+emitted: Callable[[Any], Any] = intrinsic
+"""Numba calls the function for its types alone; calls of it look as its docstring says."""
 _FLOAT = ir.FloatType()
 _HALF_VECTOR = ir.VectorType(_FLOAT, 8)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -163,13 +165,13 @@ def _dots(high: int) -> Callable[..., Any]:
     return made
 
 
-@intrinsic
+@emitted
 def dots(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
     """dots(x, i, y, k, out, column): out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4."""
     return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(4)
 
 
-@intrinsic
+@emitted
 def dots1(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
     """dots1(x, i, y, k, out, column): out[i, column+b] = x[i] · y[k+b] for b < 4."""
     return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(1)
@@ -223,25 +225,25 @@ def _signature(out: Any, y: Any, w: Any) -> Any:
     return types.void(out, types.int64, y, types.int64, w, types.int64, types.int64, types.int64)
 
 
-@intrinsic
+@emitted
 def add_rows(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows(out, row, y, k, w, i, c, count): out[row] += Σ_t w[i, c+t]·y[k+t], t < count."""
     return _signature(out, y, w), _sum_of_rows(1, False, (8, 4, 2, 1))
 
 
-@intrinsic
+@emitted
 def add_rows8(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows8(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+a, c+t]·y[k+t], a < 8, t < count."""
     return _signature(out, y, w), _sum_of_rows(8, False, (2, 1))
 
 
-@intrinsic
+@emitted
 def add_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows8_across(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+t, c+a]·y[k+t], a < 8, t < count."""
     return _signature(out, y, w), _sum_of_rows(8, True, (2, 1))
 
 
-@intrinsic
+@emitted
 def prefetch(typing: Any, table: Any, row: Any) -> Any:
     """prefetch(table, row): ask for a row that will be changed soon, and go on."""
 
@@ -265,7 +267,7 @@ def prefetch(typing: Any, table: Any, row: Any) -> Any:
     return types.void(table, types.int64), made
 
 
-@intrinsic
+@emitted
 def squash(typing: Any, scores: Any, row: Any, column: Any, sign: Any) -> Any:
     """squash(scores, row, column, sign): eight scores s from [row, column] on become σ(s), s clamped to ±LIMIT; answers
     Σ max(0, sign·s − LIMIT) as float32, or NaN where a score is not finite."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def count_chunks(corpus: Corpus, shard: int, of: int, config: TokenizerConfig) -
     return counted
 
 
-def prune(counted: Counter[str], most: int) -> None:
+def prune(counted: Counter[Any], most: int) -> None:
     """Once `counted` has more than `most` entries, forget all of the lowest counts until three quarters of that are
     left: whole counts at a time, so that entries seen equally often share their fate. Where that would leave none, equal
     counts are kept in code point order."""
