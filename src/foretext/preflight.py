@@ -61,10 +61,13 @@ def require_pretraining(recipe: Recipe, store: "TokenStore", *, bf16: bool = Fal
 def _smaller(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     """Recipes that need less, nearest first: fewer rows at a time (the same gradient), then fewer layers, then less
     width (the feed-forward part in proportion, heads as wide as they are)."""
-    if not hasattr(recipe.family, "width"):  # no network: shorter n-grams
-        counting: Any = recipe.family
-        for order in range(counting.order - 1, 0, -1):
-            yield f"family.order = {order}", replace(recipe, family=replace(counting, order=order))
+    if family(recipe.family.name).stepper is not None:  # no layers, no rows: narrower vectors, or shorter n-grams
+        own: Any = recipe.family
+        field = "width" if hasattr(own, "width") else "order"
+        size = getattr(own, field)
+        while size > (8 if field == "width" else 1):
+            size = size // 2 if field == "width" else size - 1
+            yield f"family.{field} = {size}", replace(recipe, family=replace(own, **{field: size}))
         return
     rows = min(recipe.batch.micro or recipe.batch.rows, recipe.batch.rows)
     while rows > 1:
@@ -77,7 +80,7 @@ def _smaller(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
         layers //= 2
         yield f"batch.micro = 1 with family.layers = {layers}", replace(recipe, family=replace(config, layers=layers))
     config = replace(config, layers=1) if hasattr(config, "layers") else config
-    width = getattr(config, "width", 0)
+    width = config.width
     while width > 32:
         width //= 2
         try:

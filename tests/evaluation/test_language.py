@@ -1,23 +1,28 @@
 """Perplexity and scoring of left-to-right models, mixtures, and what families that cannot are told."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from foretext import api
+from foretext import api, preflight
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.cli import main, run
-from foretext.errors import DataError, UsageError
+from foretext.errors import DataError, ResourceError, UsageError
 from foretext.evaluation.language import best_weight, mixture, perplexity
 from foretext.evaluation.score import score, scorer_of
 from foretext.first_vectors import settled
 from foretext.models.catalog import FAMILIES, require
 from foretext.models.stream import of_texts
-from foretext.pretraining import Setting, dry_run
+from foretext.preflight import pretraining_need
+from foretext.pretraining import Setting, dry_run, preview
 from foretext.recipes import find
+from foretext.steppers import Job, make
 from foretext.text.corpus import strings_corpus
+from foretext.training.progress import SilentWatch
 from foretext.transferring import transfer
 
 TEXT = ["The judge sat on the bench. The jury heard the trial.", "A ship came in. The sailor sat on a rope. The sea was calm."] * 12
@@ -169,3 +174,23 @@ def test_the_command(world: dict[str, Pretrained], tmp_path: Path, capsys: pytes
             main(words)
         assert left.value.code == 2 and told in capsys.readouterr().err
     assert load_pretrained(ngram).arrays.keys() == world["ngram"].arrays.keys()
+
+
+def _left(room: int) -> Callable[[], tuple[int, str]]:
+    return lambda: (room, "left")
+
+
+def test_too_little_memory_names_a_setting_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an n-gram model a lower order, of the network less width; the estimates are above what the arrays take."""
+    setting = Setting(cache=tmp_path / "cache", workers=0)
+    store = preview(find("nnlm"), strings_corpus(TEXT), setting=setting)
+    for name, said in (("ngram", r"family\.order = "), ("nnlm", r"family\.width = 15")):
+        recipe = api.settle(name, config={"tokenizer": {"min_count": 4}} if name == "ngram" else {"family": {"block": 16}})
+        stepper = make(Job(recipe=recipe, store=store), steps=1, watch=SilentWatch())
+        stepper.step()
+        whole = pretraining_need(recipe, store)
+        assert whole.weights >= sum(array.nbytes for array in stepper.state().arrays.values())
+        least = replace(recipe, family=replace(recipe.family, **({"order": 2} if name == "ngram" else {"width": 15})))  # type: ignore[type-var]
+        monkeypatch.setattr(preflight, "available", _left(pretraining_need(least, store).total))
+        with pytest.raises(ResourceError, match=said):
+            preflight.require_pretraining(recipe, store)
