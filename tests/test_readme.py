@@ -63,16 +63,22 @@ def command(line: str) -> str:
 def test_the_commands(world: Path) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines() if not line.startswith("foretext ladder")]
     assert len(lines) >= 10
-    printed = {line.split()[1]: command(line) for line in lines}
-    said = [row.split("\t") for row in printed["predict"].splitlines()]
+    printed: dict[str, str] = {}
+    for line in lines:
+        printed.setdefault(" ".join(line.split()[1:3]), command(line))
+    said = [row.split("\t") for row in printed["predict classifier"].splitlines()]
     assert [row[2] for row in said] == ["A boat on the river.", "The market fell."]
     assert all(row[0] in TOPICS and 0.5 <= float(row[1]) <= 1 for row in said)
-    assert "accuracy" in printed["evaluate"]
-    assert "[MASK]" in printed["show"]
-    assert "layer 0" in printed["neighbors"]
-    assert "every checksum holds" in printed["info"]
-    assert len(printed["score"].splitlines()) == 2
+    assert "accuracy" in printed["evaluate classifier"]
+    assert "[MASK]" in printed["show bert-budget"]
+    assert "layer 0" in printed["neighbors model"]
+    assert "every checksum holds" in printed["info classifier"]
+    assert len(printed["score model"].splitlines()) == 2
     assert os.path.exists("vectors.npz")
+    assert "rivers (seen 0 times)" in printed["neighbors vectors"]
+    assert "river" in printed["similarity vectors"]
+    assert Path("bank.svg").read_text().startswith("<?xml")
+    assert "perplexity" in printed["perplexity ngram"]
 
 
 def test_the_ladder(world: Path) -> None:

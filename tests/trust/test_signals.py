@@ -125,6 +125,7 @@ def stop_in(phase: Phase, straight: Run, tmp_path: Path, times: int, rng: np.ran
         numbers = (int(rng.choice([signal.SIGTERM, signal.SIGINT])), *second)
 
         def work(run: Run = run, nth: int = nth, numbers: tuple[int, ...] = numbers) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a job that a script put in the background ignores it
             Inside(where, phase.call, nth, lambda: send(run.folder, *numbers))
             run.typed()
 
