@@ -27,6 +27,7 @@ NOTHING = np.zeros(0, np.bool_)
 _FIRST = np.int64(0)
 """A plain 0: a literal one would have every function that takes it compiled twice."""
 _LIMIT = np.float32(tiles.LIMIT)
+_BIT = np.uint64(1)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -144,54 +145,51 @@ def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: 
         sides[0, r], sides[1, r] = m, 0
     for i in range(m):
         first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
+        band[i, :] = _ZERO
         for c in range(first, stop, 4):
             tiles.dots1(x, i, z, i + c, band, c)
-        for c in range(first):
-            band[i, c] = _ZERO
-        for c in range(stop, band.shape[1]):
+        for c in range(stop, stop + 3):  # what the last four took along
             band[i, c] = _ZERO
         band[i, window] = _ZERO
     finite = squash(band, _FIRST, m, band.shape[1], -_ONE, hidden)
-    loss, pairs, product = 0.0, 0, 1.0
+    loss, pairs, whole = 0.0, 0, 1.0
     across[:] = _ZERO
     for i in range(m):
         loss += hidden[i]
         first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
+        band[i, window] = _ONE
         for c in range(first, stop):
-            if c == window:
-                band[i, c] = _ZERO
-                continue
-            product *= band[i, c]
+            whole *= band[i, c]
             band[i, c] = across[i + c, i] = rate * (_ONE - band[i, c])
             sides[0, i + c] = min(sides[0, i + c], i)
             sides[1, i + c] = i + 1
+            if whole < 1e-200:
+                loss -= math.log(whole)
+                whole = 1.0
         pairs += stop - first - 1
-        if product < 1e-200:
-            loss -= math.log(product)
-            product = 1.0
-    return loss - math.log(product), pairs, finite
+    return loss - math.log(whole), pairs, finite
 
 
 @jit
 def _clashes(x: Table, y: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words, p: int, m: int,
-             begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles, odds: Table) -> float:
+             begin: int, end: int, ratio: Any, rate: Any) -> float:
     """Take out of the steps `dense` [B,K] every pair whose context word was drawn as the negative; answers the loss to
-    take out. `odds` [B,K]: σ; `hidden`: what clamping took away; [begin, end): the contexts' places."""
+    take out. [begin, end): the contexts' places."""
+    mask = np.uint64(0)  # one bit for 64 words: most contexts are seen at once to be none of the drawn
+    for k in range(drawn.shape[0]):
+        mask |= _BIT << np.uint64(drawn[k] & 63)
     loss = 0.0
     for j in range(begin, end):
-        copies = 0
-        for k in range(drawn.shape[0]):
-            copies += drawn[k] == words[j]
-        if copies == 0:
+        if (mask >> np.uint64(words[j] & 63)) & _BIT == 0:
             continue
         for k in range(drawn.shape[0]):
             if drawn[k] == words[j]:
                 for i in range(m):
                     if low[p + i] <= j < high[p + i] and j != p + i:
-                        dense[i, k] = min(_ZERO, dense[i, k] + rate * ratio * odds[k, i])
-                        loss -= ratio * math.log(_ONE - odds[k, i])
-                        if hidden[i] > 0.0:
-                            loss += ratio * max(_ZERO, dot(x, i, y, k) - _LIMIT)
+                        score = np.float64(dot(x, i, y, k))
+                        odds = np.float32(1.0 / (1.0 + math.exp(-min(max(score, -10.0), 10.0))))
+                        dense[i, k] = min(_ZERO, dense[i, k] + rate * ratio * odds)
+                        loss += ratio * (max(0.0, score) + math.log1p(math.exp(-abs(score))))
     return loss
 
 
@@ -205,20 +203,21 @@ def _negatives(x: Table, y: Table, dense: Table, across: Table, drawn: Words, wo
             tiles.dots(x, i, y, k, dense, k)
     finite = squash(dense, _FIRST, CENTRES, dense.shape[1], _ONE, hidden)
     loss = 0.0
-    for i in range(m):
-        share = ratio * np.float32(high[p + i] - low[p + i] - 1)
-        product = 1.0
-        for k in range(dense.shape[1]):
-            across[k, i] = dense[i, k]  # σ, until the steps are known
-            product *= _ONE - dense[i, k]
-            dense[i, k] *= -rate * share
-        loss += share * (hidden[i] - math.log(product))
-    for i in range(m, CENTRES):
-        dense[i, :] = _ZERO
-    loss -= _clashes(x, y, dense, drawn, words, low, high, p, m, begin, end, ratio, rate, hidden, across)
     for i in range(CENTRES):
-        for k in range(dense.shape[1]):
-            across[k, i] = dense[i, k]
+        share = ratio * np.float32(high[p + i] - low[p + i] - 1) if i < m else _ZERO
+        if i < m:
+            whole = 1.0
+            for c in range(0, dense.shape[1], 8):
+                whole *= tiles.product(dense, i, c, True)
+            loss += share * (hidden[i] - math.log(whole))
+        factor = -rate * share
+        for c in range(0, dense.shape[1], 8):
+            for e in range(8):
+                dense[i, c + e] *= factor
+    loss -= _clashes(x, y, dense, drawn, words, low, high, p, m, begin, end, ratio, rate)
+    for i in range(0, CENTRES, 8):
+        for k in range(0, dense.shape[1], 8):
+            tiles.transpose8(dense, i, k, across)
     return loss, finite
 
 
@@ -228,19 +227,16 @@ def _changes(xs: Any, y: Table, z: Table, dense: Table, dense_across: Table, ban
     """The block's changes from the steps: dx = dense·y + band·z, and then, in place of y and z, dy = denseᵀ·x and
     dz = bandᵀ·x: so everything stays in the nearest cache."""
     x, dx = xs[0], xs[1]
-    dx[:] = _ZERO
     for i in range(0, CENTRES, 8):
-        tiles.add_rows8_across(dx, i, y, 0, dense_across, 0, i, dense.shape[1])
+        tiles.set_rows8_across(dx, i, y, 0, dense_across, 0, i, dense.shape[1])
     for i in range(m):
         first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
         tiles.add_rows(dx, i, z, i + first, band, i, first, stop - first)
-    y[:] = _ZERO
     for k in range(0, dense.shape[1], 8):
-        tiles.add_rows8_across(y, k, x, 0, dense, 0, k, CENTRES)
-    z[top:bottom] = _ZERO
+        tiles.set_rows8_across(y, k, x, 0, dense, 0, k, CENTRES)
     for r in range(top, bottom):
         first = np.int64(sides[0, r])
-        tiles.add_rows(z, r, x, first, band_across, r, first, sides[1, r] - first)
+        tiles.set_row(z, r, x, first, band_across, r, first, sides[1, r] - first)
 
 
 @jit

@@ -68,8 +68,8 @@ def _plus(builder: Any, value: Any, more: int) -> Any:
     return builder.add(value, _number(more)) if more else value
 
 
-def _load(builder: Any, address: Any) -> Any:
-    return builder.load(builder.bitcast(address, _VECTOR.as_pointer()), align=4)
+def _load(builder: Any, address: Any, kind: Any = _VECTOR) -> Any:
+    return builder.load(builder.bitcast(address, kind.as_pointer()), align=4)
 
 
 def _store(builder: Any, vector: Any, address: Any) -> None:
@@ -177,8 +177,8 @@ def dots1(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) ->
     return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(1)
 
 
-def _sum_of_rows(high: int, across: bool, wide: Sequence[int]) -> Callable[..., Any]:
-    """out[r+a] += Σ_t w[·]·y[k+t] for a < `high` and t < `count`, in column groups of `wide` vectors each, widest
+def _sum_of_rows(high: int, across: bool, wide: Sequence[int], fresh: bool = False) -> Callable[..., Any]:
+    """out[r+a] (`fresh`: = , else +=) Σ_t w[·]·y[k+t] for a < `high` and t < `count`, in column groups of `wide` vectors each, widest
     first. The weight of row a, term t: w[i+t, c+a] where `across`, else w[i+a, c+t]."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -201,7 +201,7 @@ def _sum_of_rows(high: int, across: bool, wide: Sequence[int]) -> Callable[..., 
                 for a in range(high)
                 for v in range(vectors)
             ]
-            first = [_load(builder, target) for target in targets]
+            first = None if fresh else [_load(builder, target) for target in targets]
             for total, target in zip(_loop(builder, _number(0), count, 1, len(targets), body, first), targets, strict=True):
                 _store(builder, total, target)
 
@@ -244,6 +244,55 @@ def add_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i:
 
 
 @emitted
+def set_row(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
+    """set_row(out, row, y, k, w, i, c, count): out[row] = Σ_t w[i, c+t]·y[k+t], t < count."""
+    return _signature(out, y, w), _sum_of_rows(1, False, (8, 4, 2, 1), fresh=True)
+
+
+@emitted
+def set_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
+    """set_rows8_across(out, row, y, k, w, i, c, count): out[row+a] = Σ_t w[i+t, c+a]·y[k+t], a < 8, t < count."""
+    return _signature(out, y, w), _sum_of_rows(8, True, (2, 1), fresh=True)
+
+
+@emitted
+def transpose8(typing: Any, x: Any, i: Any, k: Any, out: Any) -> Any:
+    """transpose8(x, i, k, out): out[k+b, i+a] = x[i+a, k+b] for a, b < 8."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, target = (_Rows(context, builder, signature.args[n], args[n]) for n in (0, 3))
+        lines = [_load(builder, source.place(_plus(builder, args[1], a), args[2]), _HALF_VECTOR) for a in range(8)]
+        for half in (4, 2, 1):  # blocks of so many lanes change places
+            for a in (a for a in range(8) if not a & half):
+                low = [at if not at & half else 8 + at - half for at in range(8)]
+                high = [at + half if not at & half else 8 + at for at in range(8)]
+                pair = lines[a], lines[a + half]
+                lines[a], lines[a + half] = (builder.shuffle_vector(*pair, _mask(places)) for places in (low, high))
+        for b, line in enumerate(lines):
+            _store(builder, line, target.place(_plus(builder, args[2], b), args[1]))
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64, types.int64, out), made
+
+
+@emitted
+def product(typing: Any, scores: Any, row: Any, column: Any, complement: Any) -> Any:
+    """product(scores, row, column, complement): the product of eight numbers x from [row, column] on, or of 1 − x."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _Rows(context, builder, signature.args[0], args[0]).place(args[1], args[2])
+        found = _load(builder, place, _HALF_VECTOR)
+        rest = builder.fsub(ir.Constant(_HALF_VECTOR, [1.0] * 8), found)
+        found = builder.select(args[3], rest, found)
+        for half in (4, 2, 1):
+            moved = builder.shuffle_vector(found, found, _mask([(at + half) % 8 for at in range(8)]))
+            found = builder.fmul(found, moved)
+        return builder.extract_element(found, ir.Constant(_INT32, 0))
+
+    return types.float32(scores, types.int64, types.int64, types.boolean), made
+
+
+@emitted
 def prefetch(typing: Any, table: Any, row: Any) -> Any:
     """prefetch(table, row): ask for a row that will be changed soon, and go on."""
 
@@ -274,7 +323,7 @@ def squash(typing: Any, scores: Any, row: Any, column: Any, sign: Any) -> Any:
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _Rows(context, builder, signature.args[0], args[0]).place(args[1], args[2])
-        score = builder.load(builder.bitcast(place, _HALF_VECTOR.as_pointer()), align=4)
+        score = _load(builder, place, _HALF_VECTOR)
 
         def every(value: float) -> Any:
             return ir.Constant(_HALF_VECTOR, [value] * 8)
@@ -297,7 +346,7 @@ def squash(typing: Any, scores: Any, row: Any, column: Any, sign: Any) -> Any:
         u = builder.fmul(t, t)
         ratio = builder.fdiv(polynomial(u, _ABOVE), polynomial(u, _BELOW))
         odds = _plus_product(builder, builder.fmul(every(0.5), t), ratio, every(0.5))
-        builder.store(odds, builder.bitcast(place, _HALF_VECTOR.as_pointer()), align=4)
+        _store(builder, odds, place)
         for half in (4, 2, 1):
             moved = builder.shuffle_vector(lost, lost, _mask([(at + half) % 8 for at in range(8)]))
             lost = builder.fadd(lost, moved)
