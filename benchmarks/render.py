@@ -255,11 +255,12 @@ def _glove(cell: Cell) -> Iterable[str]:
 
 
 def _brown(cell: Cell) -> Iterable[str]:
-    yield f"{about(cell.facts)} Recipe `{cell.config['recipe']['name']}`, best look at step {cell.facts['epoch']:,}.\n\n"
+    yield f"{about(cell.facts)} Recipe `{cell.config['recipe']['name']}`, best look at step {cell.facts['best step']:,}.\n\n"
     rows = [[f"{name} ({whose})", dev, test] for whose, name, dev, test in brown_rows(cell.facts)]
     yield table(["model", "dev", "test"], rows)
-    spent = [f"{name} {rounds[0].extra.get('seconds in all', rounds[0].wall):,.0f} s" for name, rounds in cell.rounds.items()]
-    yield f"Trained in: {', '.join(spent)}, by the wall, one thread.\n\n"
+    spent = [f"{name} {rounds[0].cpu:,.1f} CPU-seconds" for name, rounds in cell.rounds.items()]
+    network = f"nnlm {cell.facts['nnlm steps']:,} steps, {cell.facts['nnlm words']:,} words, {cell.facts['nnlm seconds']:,.0f} s by the wall"
+    yield f"Trained in: {', '.join([*spent, network])}; one thread, beside whatever else the machine did.\n\n"
 
 
 def _plain(cell: Cell) -> Iterable[str]:
