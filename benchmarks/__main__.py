@@ -6,7 +6,7 @@ What needs no peer always runs; where transformers and datasets are installed, a
 
 from pathlib import Path
 
-from benchmarks import mlm, peers, rates, render, startup, store
+from benchmarks import glove, mlm, peers, rates, render, startup, store
 
 FOLDER = Path("runs") / "bench"
 
@@ -14,7 +14,7 @@ FOLDER = Path("runs") / "bench"
 def main() -> None:
     """Measure, print, render."""
     out = ["--quick", "--out", str(FOLDER / "cells")]
-    parts = [("Start-up", startup.main, out), ("What this machine does", rates.main, out)]
+    parts = [("Start-up", startup.main, out), ("What this machine does", rates.main, out), ("GloVe", glove.main, out)]
     if peers.missing():
         print(f"The comparisons with Hugging Face are left out: {peers.missing()}")
     else:

@@ -91,6 +91,7 @@ FAMILIES: Mapping[str, Family] = {
         stepper="foretext.models.word2vec.fasttext:stepper",
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static vectors of words and their character n-grams, unseen words too (Bojanowski et al. 2017)",
+        shape=("width", "min_n", "max_n", "bucket", "every_bucket"),
         spelling="foretext.models.word2vec.subwords:vectors_of",
         extended="foretext.models.word2vec.fasttext:extended",
         shape=("width", "min_n", "max_n", "bucket", "every_bucket"),

@@ -15,6 +15,7 @@ from foretext import draws
 from foretext.bundle import STATIC_TABLE, load_pretrained
 from foretext.config import override
 from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, ResourceError
+from foretext.extending import extend
 from foretext.layers.kernels import below, mixed
 from foretext.models.glove import counts, kernel
 from foretext.models.glove.config import GloveConfig
@@ -289,3 +290,16 @@ print("torch" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "False"
+
+
+def test_extended_it_goes_on_with_the_new_words(tmp_path: Path) -> None:
+    """`extend` and `--from`: the vocabulary grows, old rows are the same to the bit until they are trained, new ones learn."""
+    setting, limits = replace(ONE, cache=tmp_path / "cache"), Limits(epochs=2)
+    made = pretrain(recipe(), corpus(words=30), tmp_path / "made", limits=limits, setting=setting)
+    longer = extend(made, corpus(seed=5, words=60), min_count=2).pretrained
+    size = len(made.arrays[TABLE])
+    assert len(longer.arrays[TABLE]) > size and {len(array) for array in longer.arrays.values()} == {len(longer.arrays[TABLE])}
+    assert all(np.array_equal(longer.arrays[name][:size], array) for name, array in made.arrays.items())
+    more = pretrain(recipe(), corpus(seed=5, words=60), tmp_path / "more", source=longer, limits=limits, setting=setting)
+    moved = (more.arrays[TABLE] != longer.arrays[TABLE]).any(1)
+    assert more.arrays.keys() == made.arrays.keys() and moved[size:].any() and moved[:size].any()

@@ -26,15 +26,16 @@ from foretext.types import Arrays, Floats, Ints, Report, State
 
 TABLE = "encoders.text.table.weight"
 """W + W̃ [V,D]: what the paper reports (section 4.2), and what is read of a folder."""
-CONTEXTS = "heads.glove.context.weight"
+CONTEXTS = "heads.glove.table.weight"
 """W̃ [V,D]; W is the difference."""
-BIASES = "heads.glove.bias"
-CONTEXT_BIASES = "heads.glove.context_bias"
+BIASES = "heads.glove_words.bias"
+"""b [V] of the words; those of the contexts, b̃, belong to W̃. Both are kept to go on from."""
+CONTEXT_BIASES = "heads.glove.bias"
 STRIPES = 32
 """Parts with about equally many non-zeros, for rows and for columns."""
 PART = 8192
 """About so many non-zeros a unit: enough to fetch a tile's rows for. (Units of all tiles of two stripes, 56,000 non-zeros, left
-the held-out loss after an epoch of 11M words at 0.141, all non-zeros at random at 0.064.)"""
+the held-out loss after an epoch of 11M words at 0.141; these leave it at 0.065, all non-zeros at random at 0.064.)"""
 _HELD_OUT = 200_000
 """Most held-out non-zeros looked at."""
 
