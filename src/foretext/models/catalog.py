@@ -94,7 +94,6 @@ FAMILIES: Mapping[str, Family] = {
         shape=("width", "min_n", "max_n", "bucket", "every_bucket"),
         spelling="foretext.models.word2vec.subwords:vectors_of",
         extended="foretext.models.word2vec.fasttext:extended",
-        shape=("width", "min_n", "max_n", "bucket", "every_bucket"),
     ),
 }
 
