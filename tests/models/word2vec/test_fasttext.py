@@ -196,6 +196,19 @@ def test_it_goes_on_from_a_folder_and_refuses_other_ngrams(model: Pretrained, tm
         stepper(replace(CONFIG, max_n=4), store, init=model.arrays)
 
 
+def test_going_on_adds_the_new_texts_words(model: Pretrained, tmp_path: Path) -> None:
+    """Through `pretrain`, whose recipe says other n-grams: the model's own are kept, old rows stand first."""
+    recipe = replace(RECIPE, family=replace(CONFIG, rate=1e-9, max_n=4, bucket=77, min_count=2))
+    text = strings_corpus([*documents(60), *["judgment judgment ship"] * 30])
+    made = pretrain(recipe, text, tmp_path / "m", source=model, setting=Setting(cache=tmp_path / "c", threads=1, workers=0))
+    size, family = model.tokenizer.size, made.recipe.family
+    assert list(made.tokenizer.pieces) == [*model.tokenizer.pieces, "judgment"]
+    assert isinstance(family, FastTextConfig) and (family.max_n, family.bucket) == (CONFIG.max_n, CONFIG.bucket)
+    assert np.allclose(made.arrays[STATIC_TABLE][:size], model.arrays[STATIC_TABLE], atol=1e-6)
+    assert np.allclose(made.vectors[:size], model.vectors, atol=1e-6) and made.vectors[size].any()
+    assert len(made.arrays[NGRAMS]) > len(model.arrays[NGRAMS])
+
+
 def test_pieces_have_no_ngrams(tmp_path: Path) -> None:
     text = strings_corpus(documents(20))
     store = build_store(text, train_tokenizer(TokenizerConfig(size=60), text, workers=0), tmp_path, workers=0)

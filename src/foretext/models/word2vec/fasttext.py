@@ -35,25 +35,31 @@ class FastText(SkipGram):
         super().__init__(plain, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init)
         self.shape = config
         self.spelt = subwords(store.tokenizer, config, len(self.inward))
-        size = (self.spelt.size, config.width)
-        if init is None:
-            # The released code's start: every row uniform in ±1/D (twice as far as word2vec.c's).
-            _draw(self.inward, seed, "fasttext words")
-            self.inward[~self.kept] = 0.0
-            self.grams: Table = np.empty(size, np.float32)
-            _draw(self.grams, seed, "fasttext n-grams")
-        else:
-            self.grams = np.array(init[NGRAMS], np.float32, order="C")
-            if self.grams.shape != size:
-                raise ArtefactError(
-                    f"expected {NGRAMS} of shape {size}, found {self.grams.shape}", place=NGRAMS,
-                    remedy="go on with the n-grams of the model: family.min_n, max_n, bucket and every_bucket as they are there",
-                )  # fmt: skip
+        given = 0 if init is None else len(init[INWARD])
+        # The released code's start: every row uniform in ±1/D (twice as far as word2vec.c's).
+        _draw(self.inward[given:], seed, "fasttext words")
+        self.inward[given:][~self.kept[given:]] = 0.0
+        self.grams: Table = np.empty((self.spelt.size, config.width), np.float32)
+        _draw(self.grams, seed, "fasttext n-grams")
+        if init is not None:
+            self._take(np.asarray(init[NGRAMS]), given)
         if first is not None:
             # The released code's -pretrainedVectors: rows of words, whatever their n-grams say.
             ids, rows = first
             trained = (ids < len(self.kept)) & self.kept[np.minimum(ids, len(self.kept) - 1)]
             self.inward[ids[trained]] = rows[trained]
+
+    def _take(self, grams: Floats, given: int) -> None:
+        """Put the n-gram rows of a model of the first `given` words in their places; those that new words bring stay."""
+        before = subwords(self.store.tokenizer, self.shape, given)
+        size = (before.size, self.shape.width)
+        if grams.shape != size:
+            raise ArtefactError(
+                f"expected {NGRAMS} of shape {size}, found {grams.shape}", place=NGRAMS,
+                remedy="go on with the n-grams of the model: family.min_n, max_n, bucket and every_bucket as they are there",
+            )  # fmt: skip
+        kept = self.spelt.kept
+        self.grams[slice(None) if kept is None or before.kept is None else np.searchsorted(kept, before.kept)] = grams
 
     def evaluate(self) -> Mapping[str, float]:
         """Mean loss (nats) a pair, or with CBOW a centre, on places and negatives fixed by the store alone; {} where

@@ -55,6 +55,9 @@ class FastTextConfig:
     """Corpus words a step."""
     shards: int = 8
     """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
+    extends: bool = True
+    """Whether a run that goes on from a folder (--from) adds the new text's words, `min_count` times seen, to its
+    vocabulary; their rows follow the old ones. Else they have their n-grams alone."""
     method: Literal["blocks", "pairs"] = "blocks"
     """"blocks": a stretch of text has its words' vectors put together once, trained, and their changes handed down to
     the rows; several times faster. "pairs": as in the released code, row by row for each update: the oracle."""
