@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ VOCABULARY, BATCH, SAMPLES, EDGES = 23, 11, 9, (7, 15)
 
 def gradient(row: Any) -> None:
     """An update is −rate times autograd's gradient of the loss written plainly, and the weights' decay, for the row's
-    softmax, with and without direct connections and hidden units, with dropout. float64: 1e-12; float32: 1e-5 of the
-    largest entry."""
-    for hidden, direct in ((4, True), (5, False), (0, True)):
+    softmax (and, beside the full one, for the sampled one that shares its parameters), with and without direct
+    connections and hidden units, with dropout. float64: 1e-12; float32: 1e-5 of the largest entry."""
+    kinds = ("full", "sampled") if row.recipe.family.softmax == "full" else (row.recipe.family.softmax,)
+    for softmax, (hidden, direct) in product(kinds, ((4, True), (5, False), (0, True))):
         config = replace(
-            row.recipe.family, width=3, hidden=hidden, order=4, direct=direct, clusters=EDGES, samples=SAMPLES, shrink=2, decay=0.3
-        )
+            row.recipe.family, softmax=softmax, width=3, hidden=hidden, order=4, direct=direct, clusters=EDGES, samples=SAMPLES,
+            shrink=2, decay=0.3,
+        )  # fmt: skip
         for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
             compare(config, dtype, tolerance)
 

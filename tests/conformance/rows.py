@@ -330,7 +330,6 @@ ROWS = (
     ),
     _reader("ngram", NgramConfig(order=3, block=40), counting),
     _reader("nnlm full", NNLMConfig(**NNLM, dropout=0.1), nextword),
-    _reader("nnlm sampled", NNLMConfig(**NNLM, softmax="sampled", samples=8, direct=False), nextword),
     _reader("nnlm adaptive", NNLMConfig(**NNLM, softmax="adaptive", clusters=(10, 18), shrink=2), nextword),
     *(
         Row(
