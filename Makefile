@@ -36,8 +36,9 @@ demo: $(DONE)           ## two rungs and the baselines on real text, about six m
 ladder: $(DONE)         ## every rung, about half an hour
 	$(BIN)/foretext demo --out runs/ladder --full
 
+# One thread a process: threads of several processes on the same cores wait for one another.
 test: $(DONE)           ## under ten minutes on two cores
-	$(BIN)/python -m pytest -n $(CPUS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CPUS)
 
 lint: $(DONE)
 	$(BIN)/ruff check .

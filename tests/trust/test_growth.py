@@ -55,6 +55,7 @@ def peaks(family: str, folder: Path, files: list[Path], workers: int | None = 0)
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.soak
 def test_three_times_the_text_and_a_giant_line_need_no_more(tmp_path: Path) -> None:
     """Raw text to tokenizer, store and first steps: 2.5 MB, and 8 MB of which 5 are one line."""
     write_text(tmp_path / "small.txt", 2.5)
@@ -127,7 +128,7 @@ def ten_epochs(family: str, folder: Path, documents: int) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["word2vec", pytest.param("bert", marks=pytest.mark.soak)])
 def test_ten_epochs_grow_by_less_than_a_hundredth(tmp_path: Path, family: str) -> None:
     found = ten_epochs(family, tmp_path, documents=24)
     assert found[-1] <= 1.01 * found[0], found
