@@ -44,6 +44,7 @@ from foretext.steppers import (
     settled_parts,
     settled_precision,
 )
+from foretext.text.shards import require_unchanged
 from foretext.text.store import TokenStore, build_store, default_cache, unigram_entropy
 from foretext.text.tokenizers import load_tokenizer, train_tokenizer
 from foretext.training.config import Limits
@@ -205,6 +206,7 @@ def tokenizer_for(recipe: Recipe, corpus: Corpus, cache: Path, watch: Watch) -> 
                 watch.alarm(f"a cached tokenizer is damaged and will be made anew ({error.message})")
         watch.say(f"training the {recipe.tokenizer.kind} tokenizer")
         tokenizer = train_tokenizer(recipe.tokenizer, corpus)
+        require_unchanged(corpus)
         with sealing(folder, kind="tokenizer", key=key, replace=True) as draft:
             (draft / "files").mkdir()
             tokenizer.save(draft / "files")

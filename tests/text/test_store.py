@@ -14,7 +14,8 @@ from foretext import draws
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.text import parts, shards
 from foretext.text import store as stores
-from foretext.text.corpus import strings_corpus
+from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
+from foretext.text.excluding import excluding
 from foretext.text.store import PackedBits, TokenStore, build_store, default_cache, open_store, unigram_entropy
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig, train_tokenizer
 from foretext.types import Corpus
@@ -266,7 +267,8 @@ def test_an_empty_corpus_leaves_nothing(tmp_path: Path) -> None:
 RACE = """
 import sys
 from pathlib import Path
-from foretext.text.corpus import strings_corpus
+from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
+from foretext.text.excluding import excluding
 from foretext.text.store import build_store
 from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
 
@@ -296,3 +298,18 @@ def test_the_cache_has_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert default_cache() == tmp_path / "mine"
     monkeypatch.delenv("FORETEXT_CACHE")
     assert default_cache().parts[-2:] == (".cache", "foretext")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
+    file, cache = tmp_path / "text.txt", tmp_path / "cache"
+    file.write_text("The river runs to the sea.\n\nThe sea is wide.\n", encoding="utf-8")
+    corpus = open_corpus(str(file), CorpusConfig(language="en"))
+    tokenizer = train_tokenizer(TokenizerConfig(kind="words", special=("[UNK]",)), corpus, workers=0)
+    assert corpus.key
+    file.write_text("The river runs to the hill.\n\nThe sea is wide.\n", encoding="utf-8")
+    for changed in (corpus, excluding(corpus, ["nothing of this"])):
+        with pytest.raises(DataError, match=r"text\.txt.*changed while it was read"):
+            build_store(changed, tokenizer, cache, workers=0)
+    assert not [path for path in cache.iterdir() if path.is_dir()]
+    again = open_corpus(str(file), CorpusConfig(language="en"))
+    assert len(build_store(again, tokenizer, cache, workers=0).ids) == 12

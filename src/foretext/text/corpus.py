@@ -208,6 +208,14 @@ class _Surveyor:
         )
 
 
+def _digest(file: CorpusFile) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    with file.source.raw() as stream:
+        while chunk := stream.read(1 << 20):
+            whole.update(chunk)
+    return whole.hexdigest()
+
+
 class FileCorpus:
     """The corpus in some files (see `types.Corpus`). It may be pickled, also to another process."""
 
@@ -221,16 +229,22 @@ class FileCorpus:
         """Fingerprint of the files' bytes as stored, how each is read, and the configuration; names do not count."""
         whole = hashlib.blake2b(digest_size=16)
         whole.update(msgspec.json.encode([RULES, asdict(self.config)]))
-        for file in self.files:
-            one = hashlib.blake2b(digest_size=16)
-            with file.source.raw() as stream:
-                while chunk := stream.read(1 << 20):
-                    one.update(chunk)
+        for file, digest in zip(self.files, self._digests, strict=True):
             layout = file.layout and [file.layout.documents, file.layout.columns]
-            whole.update(
-                msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), one.hexdigest()])
-            )
+            whole.update(msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), digest]))
         return whole.hexdigest()
+
+    @cached_property
+    def _digests(self) -> tuple[str, ...]:
+        return tuple(_digest(file) for file in self.files)
+
+    def require_unchanged(self) -> None:
+        """Read the files once more; DataError naming the first whose bytes are not those that `key` speaks of."""
+        for file, digest in zip(self.files, self._digests, strict=True):
+            if _digest(file) != digest:
+                raise DataError(
+                    "the file changed while it was read", file=file.source.name, remedy="start again when it is whole"
+                )
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import groupby
 
 from foretext.text.sentences import HAN
+from foretext.text.shards import require_unchanged
 from foretext.types import Corpus, Sentence
 
 FEWEST = 8
@@ -57,6 +58,10 @@ class ExcludingCorpus:
         """Fingerprint of the corpus and of the texts kept out of it."""
         parts = [self._corpus.key.encode(), *sorted(self._equal)]
         return hashlib.blake2b(b"/".join(parts), digest_size=16).hexdigest()
+
+    def require_unchanged(self) -> None:
+        """As the corpus's own."""
+        require_unchanged(self._corpus)
 
     @property
     def excluded(self) -> int:

@@ -38,6 +38,14 @@ def corpus_size(corpus: Corpus) -> int:
     return int(getattr(corpus, "size", 0))
 
 
+def require_unchanged(corpus: Corpus) -> None:
+    """DataError where files of the corpus are no longer what its key speaks of; what was made of them is then no
+    result. Corpora of other kinds do not change."""
+    check = getattr(corpus, "require_unchanged", None)
+    if check is not None:
+        check()
+
+
 def worker_count(corpus: Corpus, workers: int | None) -> int:
     """`workers` as asked for (0 = this process); None: one a core for a corpus of 20 MiB or more, else this process."""
     if workers is not None:

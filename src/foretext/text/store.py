@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.folder import Sealed, fingerprint, is_sealed, locked, open_sealed, sealing
 from foretext.text.parts import choose_held_out, count_tokens, id_type, merge_parts, write_part
-from foretext.text.shards import Progress, each_shard, shard_count, worker_count
+from foretext.text.shards import Progress, each_shard, require_unchanged, shard_count, worker_count
 from foretext.types import Bits, Corpus, Ints, Tokenizer
 
 VERSION = 1
@@ -101,7 +101,7 @@ def build_store(
     processes; None = by the corpus's size, 0 = this process; the bytes are the same. `progress(shards done, shards)`
     (one shard in this process).
     Working memory does not grow with the corpus. A second process that wants the same store waits for the first.
-    Errors: no token at all → DataError; a full disk → ResourceError.
+    Errors: no token at all, or a file that changes meanwhile → DataError; a full disk → ResourceError.
     """
     if not 0 <= held_out < 1:
         raise UsageError(f"held_out is {held_out}, expected a share: 0 or more, less than 1")
@@ -119,6 +119,7 @@ def build_store(
         meta: dict[str, Any] = {"version": VERSION, "vocabulary": tokenizer.size, "tokenizer": tokenizer.key}
         with sealing(path, kind=KIND, key=key, meta=meta, replace=True) as draft:
             _write(corpus, tokenizer, draft, held_out, seed, processes, progress)
+            require_unchanged(corpus)
         return open_store(path, tokenizer)
 
 
