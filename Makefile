@@ -59,7 +59,7 @@ CRITICAL_FILES := $(subst $(SPACE),$(COMMA),$(strip $(CRITICAL:%=src/foretext/%.
 
 coverage: $(VENV)/.proof   ## branches that the tests reach: 95 % of all, every one in the critical modules
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(CPUS)
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n $(CPUS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include=$(CRITICAL_FILES)
