@@ -103,7 +103,11 @@ def test_synchronous_updates_are_the_same_bits_for_any_threads(variant: dict[str
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: " ".join(v.values()))
 @pytest.mark.parametrize("words", [1, 2, 3])
-def test_text_of_a_few_words_over_and_over_stays_finite(words: int, variant: dict[str, str]) -> None:
+def test_text_of_a_few_words_over_and_over_stays_finite(
+    words: int, variant: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where eight parts each learn the same: their changes, summed whole, would grow without end."""
+    monkeypatch.setattr("foretext.models.word2vec.synchronous.WORDS", 100)
     text = store([3000], np.tile(np.arange(1, words + 1), 3000)[:3000])
     for updates in ("hogwild", "synchronous"):
         run = finish(stepper(made(variant, width=20, rate=0.1, epochs=10.0, updates=updates), text))

@@ -17,7 +17,7 @@ from foretext.types import Bits, Floats, Ints
 
 WORDS = 2_000
 """Corpus words a part, about: few enough that parts seldom need the same rare row."""
-OFTEN = 64
+OFTEN = 32
 """A row that a round meets more often has learnt in every part what the others learnt too: its changes are not summed
 whole (their sum would overshoot without end) but approach their mean the more often it was met."""
 
