@@ -1,7 +1,8 @@
 """`make bench`: the quick subset, a few minutes; cells and the rendered document go to runs/bench, not into the repository.
 
 What needs no peer always runs; where transformers and datasets are installed, a small comparison follows. The whole set:
-`python -m benchmarks.mlm`, `.race`, `.store`, `.finetune`, `.rates`, `.startup`, then `python -m benchmarks.render`.
+`python -m benchmarks.mlm`, `.race`, `.store`, `.static`, `.glove`, `.brown`, `.finetune`, `.processes`,
+`.rates`, `.startup`, then `python -m benchmarks.render`.
 """
 
 from pathlib import Path

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import lzma
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -307,13 +308,8 @@ def test_the_sets_are_named_once_and_lie_where_the_catalogue_says() -> None:
 
 
 @pytest.mark.parametrize("one", SETS, ids=lambda s: s.name)
-def test_the_real_files_hold_what_they_say(one: Any) -> None:
-    from foretext.datasets import find
-
-    try:
-        file = find(one.file)
-    except UsageError:
-        pytest.skip(f"{one.file} is not here")
+def test_the_real_files_hold_what_they_say(one: Any, data_set: Callable[[str], Path]) -> None:
+    file = data_set(one.file)
     read: Any = {"similarity": read_pairs, "analogy": read_questions}.get(one.kind, read_groups)
     rows = read(file)
     sizes = {

@@ -17,25 +17,14 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = (np.uint64(s) for s in (27, 30, 31, 32))
 
 
-def _compiled(function: Any, **options: Any) -> Any:
-    """`function` compiled at its first call, and kept on disk for the next process where any folder can be written.
-
-    The file on disk is renewed when the function's own module changes, not when one that it calls into does."""
-    settings = {"nogil": True, "fastmath": _FINITE, "error_model": "numpy", **options}
+def jit(function: Any) -> Any:
+    """A kernel or a part of one: compiled at its first call, and kept on disk for the next process where any folder can
+    be written. The file on disk is renewed when the function's own module changes, not when one that it calls into does."""
+    settings: dict[str, Any] = {"nogil": True, "fastmath": _FINITE, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **settings)(function)
     except RuntimeError:  # neither the package's folder nor a user's cache folder can be written
         return numba.njit(**settings)(function)
-
-
-def jit(function: Any) -> Any:
-    """A kernel or a part of one."""
-    return _compiled(function)
-
-
-def inline(function: Any) -> Any:
-    """A part that must be visible to the loop around it, so that the loop becomes vector instructions."""
-    return _compiled(function, inline="always")
 
 
 @jit

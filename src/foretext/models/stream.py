@@ -13,30 +13,12 @@ from typing import Literal, Protocol
 import numpy as np
 
 from foretext.errors import DataError, UsageError
-from foretext.types import Bits, Floats, Ints, Tokenizer
+from foretext.models.stepping import Store
+from foretext.types import Floats, Ints, Tokenizer
 
 Unit = Literal["sentence", "document"]
 NOTHING = -1
 """What stands in a context before its unit's boundary."""
-
-
-class Store(Protocol):
-    """What is read of a token store (text.store.TokenStore). `ids` [N]; `sentences` [s+1] token offsets; `held_out`
-    [s] bits; `counts` [V] of the training part; `key` its fingerprint."""
-
-    @property
-    def ids(self) -> Ints: ...
-    @property
-    def sentences(self) -> Ints: ...
-    @property
-    def held_out(self) -> Bits: ...
-    @property
-    def counts(self) -> Ints: ...
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def key(self) -> str: ...
-    def sections(self, held_out: bool) -> Ints: ...
 
 
 class Scorer(Protocol):

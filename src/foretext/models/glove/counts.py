@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ from foretext.models.glove.files import (
     no_room,
     open_cooccurrences,
 )
-from foretext.types import Arrays, Bits, Ints, Report, State, Tokenizer
+from foretext.models.stepping import Store
+from foretext.types import Arrays, Ints, Report, State
 
 BLOCK = 400_000
 """Corpus tokens a step."""
@@ -37,28 +38,6 @@ MERGES = 64
 """Steps of merging."""
 _GATHERED = 1 << 16
 """Rows merged at a time: they and their copy stay in cache."""
-
-
-class Store(Protocol):
-    """What is read of a token store (text.store.TokenStore). `ids` [N]; `sentences` [s+1] token offsets; `documents`
-    [d+1] sentence offsets; `held_out` [s] bits; `counts` [≥ V] of the training part; `key` its fingerprint; `path`."""
-
-    @property
-    def ids(self) -> Ints: ...
-    @property
-    def sentences(self) -> Ints: ...
-    @property
-    def documents(self) -> Ints: ...
-    @property
-    def held_out(self) -> Bits: ...
-    @property
-    def counts(self) -> Ints: ...
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
 
 
 def ranked_words(config: GloveConfig, store: Store, init: Arrays | None, table: str) -> Ints:

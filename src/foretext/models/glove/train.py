@@ -20,8 +20,9 @@ from foretext import draws
 from foretext.errors import ArtefactError, DivergedError
 from foretext.models.glove import kernel
 from foretext.models.glove.config import GloveConfig
-from foretext.models.glove.counts import Counting, Store, counted, counting, ranked_words
+from foretext.models.glove.counts import Counting, counted, counting, ranked_words
 from foretext.models.glove.files import Cooccurrences
+from foretext.models.stepping import Store, require_own
 from foretext.types import Arrays, Floats, Ints, Report, State
 
 TABLE = "encoders.text.table.weight"
@@ -250,12 +251,7 @@ class Glove:
 
     def restore(self, state: State) -> None:
         """Go on from `state`. ArtefactError when it belongs to other co-occurrences, another seed, length or size."""
-        for field, value in {"total": self.total, "seed": self.seed, "counts": self.found.key}.items():
-            if state.cursor[field] != value:
-                raise ArtefactError(
-                    f"this checkpoint's {field} is {state.cursor[field]}, this run's is {value}",
-                    remedy="resume with the recipe and corpus it was made with",
-                )
+        require_own(state.cursor, total=self.total, seed=self.seed, counts=self.found.key)
         for name, view in self._state().items():
             if state.arrays[name].shape != view.shape:
                 raise ArtefactError(f"expected {name} of shape {view.shape}, found {state.arrays[name].shape}", place=name)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.errors import UsageError
-from foretext.models.compiled import jit
+from foretext.layers.kernels import jit
 from foretext.types import Ints
 
 Words64 = NDArray[np.uint64]

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from foretext.errors import ArtefactError, UsageError
+from foretext.errors import UsageError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Counts, Packing, sorted_run
 from foretext.models.ngram.model import HEAD, Ngram, estimate
-from foretext.models.stream import Store, Stream, boundary_of, of_store, require_words, sample
+from foretext.models.stepping import Store, require_own
+from foretext.models.stream import Stream, boundary_of, of_store, require_words, sample
 from foretext.types import Arrays, Floats, Ints, Report, State
 
 _LOOK = 200_000
@@ -92,13 +93,7 @@ class Counting:
 
     def restore(self, state: State) -> None:
         """Go on from `state`. ArtefactError when it belongs to another store, seed, length or order."""
-        mine = {"total": self.total, "seed": self.seed, "store": self.store.key}
-        for field, value in mine.items():
-            if state.cursor[field] != value:
-                raise ArtefactError(
-                    f"this checkpoint's {field} is {state.cursor[field]}, this run's is {value}",
-                    remedy="resume with the recipe and corpus it was made with",
-                )
+        require_own(state.cursor, total=self.total, seed=self.seed, store=self.store.key)
         kept, self._init = self._init, None
         self._clear()
         self._take(state.arrays)

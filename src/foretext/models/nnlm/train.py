@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from foretext import draws
-from foretext.errors import ArtefactError, DivergedError
+from foretext.errors import DivergedError
 from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.nnlm.model import TABLE, Network
-from foretext.models.stream import NOTHING, Store, Stream, boundary_of, of_store, require_words, sample
+from foretext.models.stepping import Store, require_own
+from foretext.models.stream import NOTHING, Stream, boundary_of, of_store, require_words, sample
 from foretext.types import Arrays, Floats, Ints, Report, State
 
 _STRETCHES = 8
@@ -125,13 +126,7 @@ class NNLMTraining:
 
     def restore(self, state: State) -> None:
         """Go on from `state`. ArtefactError when it belongs to another store, seed, length or size."""
-        mine = {"total": self.total, "seed": self.seed, "store": self.store.key}
-        for field, value in mine.items():
-            if state.cursor[field] != value:
-                raise ArtefactError(
-                    f"this checkpoint's {field} is {state.cursor[field]}, this run's is {value}",
-                    remedy="resume with the recipe and corpus it was made with",
-                )
+        require_own(state.cursor, total=self.total, seed=self.seed, store=self.store.key)
         self.network.load(state.arrays)
         self.done, self.words = int(state.cursor["step"]), int(state.cursor["words"])
 

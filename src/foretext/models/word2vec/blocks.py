@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.layers.kernels import jit
 from foretext.models.word2vec import tiles
-from foretext.models.word2vec.kernel import Doubles, Table, Words, jit, negative
+from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
 from foretext.types import Bits
 
 CENTRES = 16

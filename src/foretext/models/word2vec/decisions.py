@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foretext.layers.kernels import jit
 from foretext.models.word2vec import tiles
 from foretext.models.word2vec.blocks import (
     CENTRES,
@@ -20,7 +21,7 @@ from foretext.models.word2vec.blocks import (
     scatter_but,
     squash,
 )
-from foretext.models.word2vec.kernel import Doubles, Table, Words, jit
+from foretext.models.word2vec.kernel import Doubles, Table, Words
 from foretext.types import Bits, Ints
 
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)

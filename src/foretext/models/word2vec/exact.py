@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.models.word2vec.kernel import Table, Words, jit, negative
+from foretext.layers.kernels import jit
+from foretext.models.word2vec.kernel import Table, Words, negative
 from foretext.types import Bits, Ints
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from foretext import draws
 from foretext.errors import ArtefactError, UsageError
+from foretext.models.stepping import Store
 from foretext.models.word2vec import blocks, fasttext_kernel
 from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.models.word2vec.kernel import Table
 from foretext.models.word2vec.subwords import GRAMS, put_together, subwords, vectors_of
-from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, Store, pair_loss
+from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, pair_loss
 from foretext.text.tokenizers.config import LEXICONS
 from foretext.types import Arrays, Floats, Ints
 

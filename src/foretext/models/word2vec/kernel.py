@@ -4,63 +4,26 @@ n stream words · D width · V vocabulary. "in" rows answer for a centre,
 "out" rows for the words around it. Everything random comes from one 64-bit state that the caller derives from
 (seed, epoch, block, shard), so the result of a shard depends on nothing but its inputs.
 
-Floating-point reordering is allowed (that is what lets the compiler use vector registers), the assumption that no NaN
-or infinity occurs is not: a non-finite score must be seen, and stops the shard before it is applied.
+A non-finite score is seen, and stops the shard before it is applied (`layers.kernels` says what lets it).
 """
 
 import math
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.layers.kernels import draw, jit
 from foretext.types import Bits
 
 Table = NDArray[np.float32]
 Words = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
-_FINITE = {"reassoc", "contract", "nsz", "arcp"}
-
 _ZERO = np.float32(0.0)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
-_S27, _S30, _S31, _S32, _S40 = (np.uint64(s) for s in (27, 30, 31, 32, 40))
+_S32, _S40 = np.uint64(32), np.uint64(40)
 _LOW32 = np.uint64(0xFFFFFFFF)
 _UNIT24 = np.float32(1.0 / (1 << 24))
-
-
-def _compiled(function: Any, **options: Any) -> Any:
-    """`function` compiled at its first call, and kept on disk for the next process where any folder can be written.
-
-    The file on disk is renewed when the function's own module changes, not when one that it calls into does."""
-    settings = {"nogil": True, "fastmath": _FINITE, "error_model": "numpy", **options}
-    try:
-        return numba.njit(cache=True, **settings)(function)
-    except RuntimeError:  # neither the package's folder nor a user's cache folder can be written
-        return numba.njit(**settings)(function)
-
-
-def jit(function: Any) -> Any:
-    """A kernel or a part of one."""
-    return _compiled(function)
-
-
-def inline(function: Any) -> Any:
-    """A part that must be visible to the loop around it, so that the loop becomes vector instructions."""
-    return _compiled(function, inline="always")
-
-
-@jit
-def draw(state: NDArray[np.uint64]) -> Any:
-    """The next 64 random bits of `state` [1], which advances (SplitMix64: Steele, Lea & Flood 2014)."""
-    state[0] += _GOLDEN
-    z = state[0]
-    z = (z ^ (z >> _S30)) * _MIX1
-    z = (z ^ (z >> _S27)) * _MIX2
-    return z ^ (z >> _S31)
 
 
 def alias_table(weights: Doubles) -> tuple[Table, Words]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.layers.kernels import jit
 from foretext.models.word2vec import tiles
 from foretext.models.word2vec.blocks import (
     CENTRES,
@@ -24,7 +25,7 @@ from foretext.models.word2vec.blocks import (
     squash,
 )
 from foretext.models.word2vec.decisions import learn_path
-from foretext.models.word2vec.kernel import Doubles, Table, Words, jit, negative
+from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
 from foretext.types import Bits, Ints
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)

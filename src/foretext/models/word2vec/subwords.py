@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.models.word2vec.kernel import Table, jit
+from foretext.layers.kernels import jit
+from foretext.models.word2vec.kernel import Table
 from foretext.types import Tokenizer
 
 END_OF_LINE = "</s>"

@@ -9,13 +9,14 @@ and in rounds (`synchronous`), which any number of threads repeats.
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretext import draws
 from foretext.errors import ArtefactError, DataError, DivergedError
+from foretext.models.stepping import Store, require_own
 from foretext.models.word2vec import kernel, synchronous
 from foretext.models.word2vec.blocks import NOTHING
 from foretext.models.word2vec.config import Word2VecConfig
@@ -30,7 +31,7 @@ from foretext.models.word2vec.objectives import (
     negative_loss,
 )
 from foretext.models.word2vec.tree import grafted, huffman, paths
-from foretext.types import Arrays, Bits, Floats, Ints, Report, State, Tokenizer
+from foretext.types import Arrays, Bits, Floats, Ints, Report, State
 
 INWARD = "encoders.text.table.weight"
 OUTWARD = "heads.negative_sampling.table.weight"
@@ -39,24 +40,6 @@ TREE = "heads.hierarchical_softmax.children"
 
 _HELD_OUT_WORDS = 40_000
 """Most words of the fixed held-out set; about 200k pairs, under a second to score."""
-
-
-class Store(Protocol):
-    """What is read of a token store (text.store.TokenStore). `ids` [N]; `sentences` [s+1] token offsets; `held_out`
-    [s] bits; `counts` [≥ V] of the training part; `key` its fingerprint."""
-
-    @property
-    def ids(self) -> Ints: ...
-    @property
-    def sentences(self) -> Ints: ...
-    @property
-    def held_out(self) -> Bits: ...
-    @property
-    def counts(self) -> Ints: ...
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def key(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,13 +154,7 @@ class SkipGram:
 
     def restore(self, state: State) -> None:
         """Go on from `state`. ArtefactError when it belongs to another store, seed, length or size."""
-        mine = {"total": self.total, "seed": self.seed, "store": self.store.key}
-        for field, value in mine.items():
-            if state.cursor[field] != value:
-                raise ArtefactError(
-                    f"this checkpoint's {field} is {state.cursor[field]}, this run's is {value}",
-                    remedy="resume with the recipe and corpus it was made with",
-                )
+        require_own(state.cursor, total=self.total, seed=self.seed, store=self.store.key)
         for name, table in self._tables().items():
             if name not in state.arrays or state.arrays[name].shape != table.shape:
                 found = state.arrays[name].shape if name in state.arrays else "none"
