@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from foretext.models.word2vec import tiles
+from foretext.models.word2vec import lanes, tiles
 
 WIDTHS = [16, 32, 48, 112, 208, 304]
 
@@ -36,7 +36,7 @@ def run_add8(out, y, w, first, count):  # type: ignore[no-untyped-def]
 
 @numba.njit
 def run_squash(scores, sign):  # type: ignore[no-untyped-def]
-    return tiles.squash(scores, 0, 0, sign)
+    return lanes.squash(scores, 0, 0, sign)
 
 
 @numba.njit
