@@ -157,7 +157,7 @@ def equal(typing: Any, words: Any, start: Any, word: Any) -> Any:
 @emitted
 def span(typing: Any, bits: Any) -> Any:
     """span(bits): the number of the lowest bit that is set, and one more than that of the highest; bits > 0."""
-    kind = types.UniTuple(types.int64, 2)
+    kind = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sure = ir.Constant(ir.IntType(1), 1)

@@ -243,7 +243,8 @@ def _sum_of_rows(high: int, across: bool, most: int, to: str = "add") -> Callabl
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         out, y, w = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
-        row, k, i, c, count = args[1], args[3], *args[5:8]
+        row, k = args[1], args[3]
+        i, c, count = args[5:8]
         width = (y if isinstance(y, _Picked) else out).width
 
         def group(at: Any, vectors: int, last: bool = False) -> None:
