@@ -107,11 +107,11 @@ def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
     """Working memory of one thread: centres x, x across, their changes; scores and then steps, a told word a row: the K
     negatives, then the contexts; by lane: factors of negatives, odds, what clamping hid; and in float64 the odds of
     contexts and of negatives; the told words, and which lanes have each; the block's words; windows by lane; the
-    negatives of this block and of the next."""
+    negatives."""
     wide, told = tiles.padded(width), shared + tiles.padded(CENTRES + 2 * window)
     arrays = [tiles.rows(*shape) for shape in ((CENTRES, wide), (wide, CENTRES), (CENTRES, wide), (told, CENTRES), (3, CENTRES))]
     numbers = [np.zeros(told, np.int32), np.zeros(told, np.int64), np.zeros(CENTRES, np.int32), np.zeros((2, CENTRES), np.int32)]
-    return *arrays, np.ones((2, CENTRES)), *numbers, draws_scratch(shared)
+    return *arrays, np.ones((2, CENTRES)), *numbers, draws_scratch(shared)[0]
 
 
 def draws_scratch(shared: int) -> Words:
@@ -267,23 +267,18 @@ def _change(x: Table, dx: Table, told: Any, steps: Table, having: Any, low: Word
 def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int, stop: int,
            first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
            state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
-    x, xt, dx, steps, by_lane, whole, rows, having, lane, windows, draws = memory
+    x, xt, dx, steps, by_lane, whole, rows, having, lane, windows, drawn = memory
     told = (outward, rows)
     ratio = np.float32(negatives) / np.float32(shared)
-    loss, pairs, turn = 0.0, 0, 0
+    loss, pairs = 0.0, 0
     p = start
-    for k in range(shared):
-        draws[0, k] = negative(accept, other, state)
-    by_lane[1:] = _ONE
+    by_lane[1] = _ONE
     by_lane[2] = _ZERO
     whole[:] = 1.0
     while p < stop:
-        drawn, later = draws[turn], draws[1 - turn]
-        turn = 1 - turn
-        m = block_size(centres, p, stop, drawn, shared, lane)
         for k in range(shared):
-            rows[k] = drawn[k]
-            later[k] = negative(accept, other, state)
+            drawn[k] = rows[k] = negative(accept, other, state)
+        m = block_size(centres, p, stop, drawn, shared, lane)
         rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
         begin, end = reach(low, high, p, m)
         for i in range(CENTRES):
