@@ -11,6 +11,7 @@ from foretext.config import override
 from foretext.errors import UsageError
 from foretext.first_vectors import identified
 from foretext.folder import fingerprint
+from foretext.interop.vectors import named_vectors
 from foretext.ladder.cells import Plan
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.origins import content_key, opened_source
@@ -28,7 +29,8 @@ class Rung:
 
     A rung of weights that exist has a `source`, and `source_key`, the fingerprint of its content. Without `trained`
     it is taken as it is, and `recipe` is the source's own; otherwise `recipe` goes on from it. `scratch`: whether the
-    same network is run from scratch too, where the grid has that baseline."""
+    same network is run from scratch too, where the grid has that baseline. `vectors`: another program's, where the recipe's
+    embeddings start from such a file."""
 
     name: str
     recipe: Recipe
@@ -37,6 +39,7 @@ class Rung:
     source_key: str = ""
     trained: bool = True
     scratch: bool = True
+    vectors: Pretrained | None = None
 
     @property
     def family(self) -> FamilyConfig:
@@ -48,7 +51,7 @@ class Rung:
         """What decides its pretraining, as JSON: the recipe (a folder of first vectors by its content, citations left out,
         since they decide nothing) and the source's content."""
         source = {"source": self.source_key} if self.source_key else {}
-        decides = to_json(identified(self.recipe)) if self.trained else {}
+        decides = to_json(identified(self.recipe, self.vectors)) if self.trained else {}
         return {**{name: value for name, value in decides.items() if name != "cites"}, **source}
 
 
@@ -79,7 +82,8 @@ def rung(config: LadderConfig, name: str) -> Rung:
     limits = replace(settled.limits, steps=None, epochs=own, minutes=minutes, checkpoint_minutes=1.0, evaluations=4)
     recipe = replace(settled, limits=limits, seed=config.seed)
     hows = config.how.get(name) or default_hows(source.recipe.family if source else recipe.family)
-    return Rung(name=name, recipe=recipe, hows=hows, source=source, source_key=key, scratch=scratch)
+    vectors = named_vectors(recipe)
+    return Rung(name=name, recipe=recipe, hows=hows, source=source, source_key=key, scratch=scratch, vectors=vectors)
 
 
 def default_hows(made: FamilyConfig) -> tuple[str, ...]:
