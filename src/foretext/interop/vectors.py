@@ -92,8 +92,6 @@ def open_vectors(source: Path, name: str = "word2vec") -> Pretrained:
     """What a run of the family `name` may go on from: a foretext folder, or another program's vectors, which count as the
     folder that `convert` makes of them. Vectors whose file says no more than words and numbers are `name`'s own where
     that family can go on from these alone, else word2vec's. Errors: as `load_pretrained`'s and `as_pretrained`'s."""
-    if not source.exists():
-        raise UsageError("no such file or folder", file=source)
     if is_sealed(source) or not is_vectors(source):
         return load_pretrained(source)
     return as_pretrained(source, name if family(name).bare else "word2vec")
