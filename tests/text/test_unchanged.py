@@ -89,7 +89,7 @@ def test_every_change_is_noticed(file: Path, settled: None) -> None:
     text, times = file.read_bytes(), file.stat()
     other = text.replace(b"sea", b"hay", 1)
 
-    def back() -> None:
+    def back() -> None:  # what `cp -p`, `rsync -t` and `touch -r` do
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def replaced() -> None:
@@ -109,6 +109,7 @@ def test_every_change_is_noticed(file: Path, settled: None) -> None:
         file.write_bytes(text)
         corpus = opened(file)
         corpus.require_unchanged()
+        times = file.stat()
         time.sleep(0.02)  # two ticks of the clock by which Linux stamps files
         change()
         with pytest.raises(DataError, match=CHANGED):
