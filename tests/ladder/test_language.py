@@ -9,7 +9,7 @@ import pytest
 
 from foretext.bundle import load_pretrained
 from foretext.errors import UsageError
-from foretext.evaluation.language import perplexity
+from foretext.evaluation.language import crossed, perplexity
 from foretext.ladder import LadderConfig, ladder
 from foretext.ladder.cells import Cell, Plan, done
 from foretext.ladder.index import Index
@@ -50,7 +50,10 @@ def test_from_raw_text_to_the_table(tmp_path: Path) -> None:
         assert row.perplexity == pytest.approx(np.exp(-row.nats)) and row.bits == pytest.approx(found.bits(found.nats[0]))
         assert row.ends == found.ends > 0 and row.pretraining and row.parameters
     assert mixed.weight is not None and 0 < mixed.weight < 1 and mixed.group == ngram.group == nnlm.group
-    assert mixed.perplexity < max(ngram.perplexity, nnlm.perplexity)
+    halves = [strings_corpus(read_labelled(config.test).texts[n::2]) for n in (0, 1)]
+    both = crossed([load_pretrained(result.model(name)) for name in ("ngram", "nnlm")], (halves[0], halves[1]))
+    assert (mixed.nats, mixed.weight) == (pytest.approx(both.mixture), pytest.approx(both.weight))
+    assert mixed.nats not in (ngram.nats, nnlm.nats)
     assert mixed.pretraining == pytest.approx((ngram.pretraining or 0) + (nnlm.pretraining or 0))
     for text in (result.text(), (tmp_path / "out" / "table.txt").read_text()):
         assert "nats a word" in text and f"{ngram.perplexity:,.1f}" in text and "ngram + nnlm (" in text
