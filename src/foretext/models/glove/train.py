@@ -104,6 +104,7 @@ class Glove:
         self.config, self.seed, self.threads = config, seed, max(1, threads)
         self.found = found = counted(config, store, ranked_words(config, store, init, TABLE))
         self._rows = int(found.words.max()) + 1 if init is None else len(init[TABLE])
+        self._given: Arrays = init or {}
         self.words, self.contexts, self.word_biases, self.context_biases = self._tables(init)
         if first is not None:
             self._place(*first)
@@ -152,7 +153,7 @@ class Glove:
         self.words[[rank[int(ids[number])] for number in known], 0, : self.config.width] = rows[known]
 
     def arrays(self) -> Arrays:
-        """What a folder keeps, over the vocabulary; words that were never trained have zeros."""
+        """What a folder keeps, over the vocabulary; words that this run does not train have what it goes on from, else zeros."""
         width, ids = self.config.width, self.found.words
         made = {
             TABLE: self.words[:, 0, :width] + self.contexts[:, 0, :width], CONTEXTS: self.contexts[:, 0, :width],
@@ -160,6 +161,10 @@ class Glove:
         }  # fmt: skip
         whole = {name: np.zeros((self._rows, *array.shape[1:]), np.float32) for name, array in made.items()}
         for name, array in made.items():
+            if name in self._given:
+                whole[name][:] = self._given[name]
+            elif name == CONTEXTS and self._given:
+                whole[name][:] = self._given[TABLE] / 2
             whole[name][ids] = array
         return whole
 
