@@ -33,10 +33,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a part did to both tables."""
+    """What a part did: `rows`, of each table in their order."""
 
-    inward: Rows
-    outward: Rows
+    rows: tuple[Rows, ...]
     trained: Trained
 
 
@@ -53,11 +52,13 @@ def apart(
         here = still[ins] if len(still) else still
         trained = local.train(mine, theirs, (numbers, low[:n], high[:n], n), rates, state, here)
     met_in, met_out = local.met(numbers)
-    return Change(
-        inward=Rows(ids=ins, change=mine - inward[ins], met=met_in),
-        outward=Rows(ids=outs, change=theirs - outward[outs], met=met_out),
-        trained=trained,
-    )
+    return Change(rows=(moved(inward, ins, mine, met_in), moved(outward, outs, theirs, met_out)), trained=trained)
+
+
+def moved(table: Table, ids: Ints, copies: Table, met: Ints) -> Rows:
+    """What became of `copies` [n,D] of the rows `ids` [n] of `table`, which has not changed; `copies` is used up."""
+    copies -= table[ids]
+    return Rows(ids=ids, change=copies, met=met)
 
 
 def put_together(table: Table, parts: Sequence[Rows]) -> None:

@@ -112,13 +112,16 @@ class SkipGram:
             self.outward[: len(outward)] = outward
             still[:given] = True
         if first is not None:
-            ids, rows = first
-            trained = (ids < len(kept)) & kept[np.minimum(ids, len(kept) - 1)]
-            self.inward[ids[trained]] = rows[trained]
-            still[ids[trained]] = True
-        self.still = still if getattr(config, "frozen", "nothing") == "given" else NOTHING
+            still[self._placed(*first)] = True
+        self.still = still if config.frozen == "given" else NOTHING
         self._examples: Any = None
         self._pairs: Pairs | None = None
+
+    def _placed(self, ids: Ints, rows: Floats) -> Ints:
+        """Put given vectors in the place of these words' own rows, as far as they are trained; answers which are."""
+        trained = (ids < len(self.kept)) & self.kept[np.minimum(ids, len(self.kept) - 1)]
+        self.inward[ids[trained]] = rows[trained]
+        return ids[trained]
 
     @property
     def _accept(self) -> kernel.Table:
@@ -132,7 +135,7 @@ class SkipGram:
         """Train on the next block. DivergedError at the first non-finite score, before it reaches the tables."""
         epoch, block = divmod(self.done, len(self._cuts) - 1)
         start, stop = int(self._cuts[block]), int(self._cuts[block + 1])
-        if getattr(self.config, "updates", "hogwild") == "synchronous":
+        if self.config.updates == "synchronous":
             results = self._rounds(start, stop, epoch, block)
         else:
             results = self._shards(start, stop, epoch, block)
@@ -196,7 +199,7 @@ class SkipGram:
         first = int(np.searchsorted(sentences, start, side="right")) - 1
         last = int(np.searchsorted(sentences, stop, side="left"))
         ends = np.minimum(sentences[first + 1 : last + 1], stop) - start
-        state = np.array([draws.number(self.seed, "word2vec", *place)], np.uint64)
+        state = np.array([draws.number(self.seed, self.config.name, *place)], np.uint64)
         return self._plan(self.store.ids[start:stop], ends, self.store.held_out[first:last], state), state
 
     def _shards(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
@@ -231,9 +234,7 @@ class SkipGram:
         def part(number: int) -> synchronous.Change:
             rates = tuple(self._rate((self.done + at / count) / self.total) for at in (number, number + 1))
             planned, state = self._planned(int(cuts[number]), int(cuts[number + 1]), (epoch, block, number))
-            return synchronous.apart(
-                self.objective, self.inward, self.outward, planned, rates, state, self.still
-            )  # fmt: skip
+            return self._apart(planned, rates, state)
 
         results: list[Trained] = []
         for first in range(0, count, self.config.shards):
@@ -241,9 +242,17 @@ class SkipGram:
             results += [change.trained for change in changes]
             if not all(finite for _, _, finite in results):
                 return results
-            synchronous.put_together(self.inward, [change.inward for change in changes])
-            synchronous.put_together(self.outward, [change.outward for change in changes])
+            for table, parts in zip(self._moving(), zip(*(change.rows for change in changes), strict=True), strict=True):
+                synchronous.put_together(table, parts)
         return results
+
+    def _apart(self, planned: Planned, rates: Any, state: NDArray[np.uint64]) -> synchronous.Change:
+        """A planned part trained on copies of its rows."""
+        return synchronous.apart(self.objective, self.inward, self.outward, planned, rates, state, self.still)
+
+    def _moving(self) -> tuple[kernel.Table, ...]:
+        """The tables that learn, in the order of a `synchronous.Change`."""
+        return self.inward, self.outward
 
     def _held_out_plan(self) -> Planned:
         """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed)."""
