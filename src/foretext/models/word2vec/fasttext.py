@@ -120,10 +120,8 @@ class FastText(SkipGram):
         first, used, rows = self.spelt.among(ins)
         ids, numbers = (ins, used, outs), np.searchsorted(ins, words[:n]).astype(np.int32)
         copies = tuple(table[some] for table, some in zip(self._moving(), ids, strict=True))
-        trained = (0.0, 0, True)
-        if n:
-            still = (self.still[ins], self.fixed[used]) if len(self.still) else (self.still, self.fixed)
-            trained = self._learn(copies, (first, rows), (numbers, low[:n], high[:n], n), rates, objective, state, still)
+        still = (self.still[ins], self.fixed[used]) if len(self.still) else (self.still, self.fixed)
+        trained = self._learn(copies, (first, rows), (numbers, low[:n], high[:n], n), rates, objective, state, still)
         inward, outward = objective.met(numbers)
         met = (inward, np.bincount(rows, np.repeat(inward, np.diff(first)), len(used)).astype(np.int64), outward)
         changes = zip(self._moving(), ids, copies, met, strict=True)

@@ -42,17 +42,21 @@ class Change:
 def apart(
     objective: Objective, inward: Table, outward: Table, planned: Planned, rates: Any, state: Any, still: Bits
 ) -> Change:
-    """Train one planned part on copies of its rows; the tables are only read."""
+    """Train one planned part, of at least one word, on copies of its rows; the tables are only read."""
     words, low, high, n = planned
     ins, outs, local = objective.part(words[:n], state)
     numbers = np.searchsorted(ins, words[:n]).astype(np.int32)
     mine, theirs = inward[ins], outward[outs]
-    trained = (0.0, 0, True)
-    if n:
-        here = still[ins] if len(still) else still
-        trained = local.train(mine, theirs, (numbers, low[:n], high[:n], n), rates, state, here)
+    here = still[ins] if len(still) else still
+    trained = local.train(mine, theirs, (numbers, low[:n], high[:n], n), rates, state, here)
     met_in, met_out = local.met(numbers)
     return Change(rows=(moved(inward, ins, mine, met_in), moved(outward, outs, theirs, met_out)), trained=trained)
+
+
+def nothing(tables: Sequence[Table]) -> Change:
+    """What a part without words does."""
+    none = np.zeros(0, np.int64)
+    return Change(rows=tuple(moved(table, none, table[none], none) for table in tables), trained=(0.0, 0, True))
 
 
 def moved(table: Table, ids: Ints, copies: Table, met: Ints) -> Rows:

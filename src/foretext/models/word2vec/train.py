@@ -234,7 +234,7 @@ class SkipGram:
         def part(number: int) -> synchronous.Change:
             rates = tuple(self._rate((self.done + at / count) / self.total) for at in (number, number + 1))
             planned, state = self._planned(int(cuts[number]), int(cuts[number + 1]), (epoch, block, number))
-            return self._apart(planned, rates, state)
+            return self._apart(planned, rates, state) if planned[3] else synchronous.nothing(self._moving())
 
         results: list[Trained] = []
         for first in range(0, count, self.config.shards):
@@ -247,7 +247,7 @@ class SkipGram:
         return results
 
     def _apart(self, planned: Planned, rates: Any, state: NDArray[np.uint64]) -> synchronous.Change:
-        """A planned part trained on copies of its rows."""
+        """A planned part, of at least one word, trained on copies of its rows."""
         return synchronous.apart(self.objective, self.inward, self.outward, planned, rates, state, self.still)
 
     def _moving(self) -> tuple[kernel.Table, ...]:
