@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foretext.config import override
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Counts, Packing, Run, sorted_run
@@ -175,6 +176,9 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
         stepper(NgramConfig(), made_store(tmp_path / "c", config=TokenizerConfig(kind="words", special=("[UNK]",))))
     with pytest.raises(UsageError, match="no vectors"):
         stepper(NgramConfig(), store, first=(np.arange(2), np.zeros((2, 3))))
+    for key, why in (("updates", "counted by one thread"), ("frozen", "no vectors that could stand"), ("extends", "stay unknown")):
+        with pytest.raises(UsageError, match=why):
+            override(NgramConfig(), {key: "given"})
     with pytest.raises(UsageError, match="1 to 5"):
         NgramConfig(order=6)
     made = run(NgramConfig(order=3), store)
