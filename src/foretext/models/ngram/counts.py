@@ -9,6 +9,7 @@ of times; what does not fit into memory lies in files without a name, which vani
 N distinct n-grams
 """
 
+import mmap
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from foretext.types import Ints
 Words64 = NDArray[np.uint64]
 _ROW = 24
 """Bytes of an n-gram and its count."""
+_STRETCH = 1 << 18
+"""N-grams merged at a time."""
 _MOST_WAITING = 2.0
 """A run is merged into the one before it unless that is more than so many times as long."""
 
@@ -129,7 +132,11 @@ class Counts:
     def _merge_last(self) -> None:
         b, a = self._runs.pop(), self._runs.pop()
         high, low, counts, held = self._room(len(a) + len(b), a.held + b.held)
-        size = int(merge(a.high, a.low, a.counts, b.high, b.low, b.counts, high, low, counts))
+        given, made = (a.high, a.low, a.counts, b.high, b.low, b.counts), (high, low, counts)
+        i = j = size = 0
+        while i < len(a) or j < len(b):
+            i, j, size = merge(*given, *made, i, j, size, size + _STRETCH)
+            forget(*given, *made)
         self._runs.append(Run(high[:size], low[:size], counts[:size], held))
 
     def _settled(self, run: Run) -> Run:
@@ -138,6 +145,7 @@ class Counts:
         if held:
             return run
         high[:], low[:], counts[:] = run.high, run.low, run.counts
+        forget(high, low, counts)
         return Run(high, low, counts)
 
     def _room(self, size: int, beside: int) -> tuple[Any, Any, Any, int]:
@@ -152,14 +160,22 @@ class Counts:
             return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
 
 
+def forget(*arrays: Any) -> None:
+    """Let go of the pages of those that are maps of files: what was read or written there stays, but no longer counts as
+    this process's memory."""
+    for array in arrays:
+        pages = getattr(array, "_mmap", None)
+        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
+
+
 @jit
 def merge(
     a_high: Words64, a_low: Words64, a_counts: Ints, b_high: Words64, b_low: Words64, b_counts: Ints,
-    high: Words64, low: Words64, counts: Ints,
-) -> int:
-    """Two runs into one; answers how many n-grams it has."""
-    i = j = size = 0
-    while i < len(a_counts) or j < len(b_counts):
+    high: Words64, low: Words64, counts: Ints, i: int, j: int, size: int, stop: int,
+) -> tuple[int, int, int]:
+    """Two runs into one, from their n-grams `i` and `j` on, until it has `stop`; answers how far it came: i, j, size."""
+    while size < stop and (i < len(a_counts) or j < len(b_counts)):
         if j == len(b_counts):
             side = -1
         elif i == len(a_counts):
@@ -181,4 +197,4 @@ def merge(
             j += 1
         counts[size] = total
         size += 1
-    return size
+    return i, j, size

@@ -46,7 +46,7 @@ class NNLMTraining:
         self.total = steps if steps is not None else max(1, round(passes * self.steps_per_epoch))
         self.done = self.words = 0
         counts = np.asarray(store.counts, np.float64).copy()
-        counts[self.boundary] += len(self.stream.ends)
+        counts[self.boundary] += self.stream.units
         share = (counts + 1.0) / (counts + 1.0).sum()
         self._cumulated = np.cumsum(share)
         self.network = Network(config, store.tokenizer.size, share)
