@@ -63,7 +63,7 @@ def opened(folder: Path, *, spelt: bool = False) -> Any:
 
 
 def spent(kind: str, folder: Path, words: int, vocabulary: int, **changes: Any) -> Footprint:
-    """Of a whole run of one epoch of `kind` (see `KINDS`) on a text of so many words, looked at once at its end."""
+    """Of a run of one epoch of `kind` (see `KINDS`), or of `steps`, on a text of so many words, looked at once at its end."""
     if not (folder / "ids").exists():
         write(folder / "few", _FEW, 50)
         write(folder, words, vocabulary)
@@ -130,12 +130,14 @@ def _glove(store: Any, changes: dict[str, Any]) -> int:
 
 
 def _nnlm(store: Any, changes: dict[str, Any]) -> int:
+    from foretext.models.nnlm import train
     from foretext.models.nnlm.config import NNLMConfig
-    from foretext.models.nnlm.train import stepper
 
-    steps = changes.pop("steps", None)  # an epoch takes long
-    made = _finish(stepper(NNLMConfig(epochs=1.0, **changes), store, steps=steps))
-    return _bytes(*made.state().arrays.values())
+    train._LOOK = 1_000  # memory does not depend on how many places are looked at, time does
+    steps = changes.pop("steps")  # an epoch takes long
+    made = _finish(train.stepper(NNLMConfig(**changes), store, steps=steps))
+    network: Any = made.network
+    return _bytes(network.table, network.weight, network.bias, network.output.matrix)
 
 
 def _ngram(store: Any, changes: dict[str, Any], estimated: bool = True) -> int:
@@ -167,7 +169,8 @@ def _status(name: str) -> int:
 def main(kind: str, folder: Path, changes: dict[str, Any]) -> Footprint:
     """Run `kind` on the few words first, then on the whole text from a new peak on."""
     run = KINDS[kind]
-    run(opened(folder / "few", spelt=kind == "fasttext"), dict(changes))
+    blocks = {"block": 500} if "gram" in kind else {}  # several, so that they are merged
+    run(opened(folder / "few", spelt=kind == "fasttext"), {**changes, **blocks})
     store = opened(folder, spelt=kind == "fasttext")
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew

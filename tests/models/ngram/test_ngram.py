@@ -14,7 +14,8 @@ from foretext.config import override
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Counts, Packing, Run, sorted_run
-from foretext.models.ngram.model import FALLBACK, HEAD, Ngram, discounts, estimate
+from foretext.models.ngram.estimating import FALLBACK, HEAD, discounts, estimate
+from foretext.models.ngram.model import Ngram
 from foretext.models.ngram.train import Counting, stepper
 from foretext.models.stream import Stream, of_texts
 from foretext.text.corpus import strings_corpus

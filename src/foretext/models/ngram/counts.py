@@ -25,8 +25,10 @@ from foretext.types import Ints
 Words64 = NDArray[np.uint64]
 _ROW = 24
 """Bytes of an n-gram and its count."""
-_STRETCH = 1 << 18
+_STRETCH = 1 << 16
 """N-grams merged at a time."""
+_FEW = 1 << 16
+"""Bytes that are never worth a file."""
 _MOST_WAITING = 2.0
 """A run is merged into the one before it unless that is more than so many times as long."""
 
@@ -129,6 +131,10 @@ class Counts:
         """Runs that lie in files."""
         return sum(not run.held for run in self._runs)
 
+    def room(self) -> "Room":
+        """For arrays of the memory that is left."""
+        return Room(self._memory - sum(run.held for run in self._runs), self._folder)
+
     def _merge_last(self) -> None:
         b, a = self._runs.pop(), self._runs.pop()
         high, low, counts, held = self._room(len(a) + len(b), a.held + b.held)
@@ -153,11 +159,35 @@ class Counts:
         held = sum(run.held for run in self._runs) + beside
         if _ROW * size + held <= self._memory:
             return np.empty(size, np.uint64), np.empty(size, np.uint64), np.empty(size, np.int64), _ROW * size
-        return self._file(size, np.uint64), self._file(size, np.uint64), self._file(size, np.int64), 0
+        high, low, counts = (_file(self._folder, size, kind) for kind in (np.uint64, np.uint64, np.int64))
+        return high, low, counts, 0
 
-    def _file(self, size: int, dtype: Any) -> Any:
-        with tempfile.TemporaryFile(prefix=".foretext-ngram-", dir=self._folder) as file:
-            return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
+
+class Room:
+    """Working arrays of zeros: in memory as far as `left` bytes of it go, else in files of `folder`."""
+
+    def __init__(self, left: int, folder: Path | None = None) -> None:
+        self._left, self._folder = left, folder
+        self.is_full = False
+        """Whether some array had to go to a file."""
+
+    def array(self, size: int, dtype: Any) -> Any:
+        """An array [size]."""
+        needed = size * np.dtype(dtype).itemsize
+        if needed > self._left and needed > _FEW:
+            self.is_full = True
+            return _file(self._folder, size, dtype)
+        self._left -= needed
+        return np.zeros(size, dtype)
+
+    def back(self, *arrays: Any) -> None:
+        """These are not needed any more: the room that they took in memory is free."""
+        self._left += sum(array.nbytes for array in arrays if not isinstance(array, np.memmap))
+
+
+def _file(folder: Path | None, size: int, dtype: Any) -> Any:
+    with tempfile.TemporaryFile(prefix=".foretext-ngram-", dir=folder) as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
 
 
 def forget(*arrays: Any) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 from foretext.errors import UsageError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Counts, Packing, sorted_run
-from foretext.models.ngram.model import HEAD, Ngram, estimate
+from foretext.models.ngram.estimating import HEAD, estimate
+from foretext.models.ngram.model import Ngram
 from foretext.models.stepping import Store, require_own
 from foretext.models.stream import Stream, boundary_of, of_store, require_words, sample
 from foretext.types import Arrays, Floats, Ints, Report, State
 
-_SORTED = 1 << 17
+_SORTED = 1 << 16
 """Places of a block that are sorted at once."""
 _LOOK = 200_000
 """Most places of the held-out part, and of the training part, that a look scores."""
@@ -87,7 +88,8 @@ class Counting:
     def arrays(self) -> Arrays:
         """The model of what is counted so far."""
         if self._made is None or self._made[0] != self.done:
-            self._made = (self.done, estimate(self.counts.merged(), self.packing))
+            self._made = None  # not two models at once
+            self._made = (self.done, estimate(self.counts.merged(), self.packing, self.counts.room()))
         return self._made[1]
 
     def state(self) -> State:

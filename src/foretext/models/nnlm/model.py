@@ -18,8 +18,10 @@ from foretext.types import Arrays, Bits, Floats, Ints, Tokenizer
 TABLE = "encoders.text.table.weight"
 _MOST = 1e36
 """A number that may be added to a weight: two hundred of them still are a float32."""
-_CHUNK = 256
-"""Words scored at once: their scores over all words fit into the cache's next level."""
+_CHUNK, _SCORES = 256, 1 << 22
+"""Most words scored at once, so that their scores over all words fit into the cache's next level, and most such scores."""
+_DRAWN = 1 << 20
+"""About how many numbers are drawn at once."""
 
 
 class Network:
@@ -45,8 +47,10 @@ class Network:
         else:
             matrices.append(output.matrix[:, :-1])
         for matrix in matrices:
-            if matrix.size:
-                matrix[...] = rng.standard_normal(matrix.shape, np.float32) / np.sqrt(matrix.shape[1])
+            each = max(1, _DRAWN // max(1, matrix.shape[1]))
+            for first in range(0, len(matrix) if matrix.size else 0, each):
+                rows = matrix[first : first + each]
+                rows[...] = rng.standard_normal(rows.shape, np.float32) / np.sqrt(matrix.shape[1])
         if self.config.bias == "unigram":
             logs = np.log(share)
             if isinstance(output, Adaptive):
@@ -99,8 +103,9 @@ class Network:
     def log_probability(self, words: Ints, context: Ints) -> Floats:
         """Log-probability [M] of `words` [M] after `context` [M,n−1], nats, over all words."""
         found = np.empty(len(words))
-        for start in range(0, len(words), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        each = min(_CHUNK, max(1, _SCORES // len(self.table)))
+        for start in range(0, len(words), each):
+            part = slice(start, start + each)
             found[part] = self.output.nats(self.features(context[part])[2], words[part])
         return found
 

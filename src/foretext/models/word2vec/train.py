@@ -29,6 +29,7 @@ from foretext.models.word2vec.objectives import (
     alias,
     drawn_negatives,
     negative_loss,
+    scored_at_once,
 )
 from foretext.models.word2vec.tree import grafted, huffman, paths
 from foretext.types import Arrays, Bits, Floats, Ints, Report, State
@@ -228,7 +229,7 @@ class SkipGram:
 
     def _rounds(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
         """The block in rounds of `config.shards` parts, each part trained apart from the same tables."""
-        cuts = edges(self.store.sentences, start, stop, synchronous.WORDS)
+        cuts = edges(self.store.sentences, start, stop, self._apart_words())
         count = len(cuts) - 1
 
         def part(number: int) -> synchronous.Change:
@@ -245,6 +246,10 @@ class SkipGram:
             for table, parts in zip(self._moving(), zip(*(change.rows for change in changes), strict=True), strict=True):
                 synchronous.put_together(table, parts)
         return results
+
+    def _apart_words(self) -> int:
+        """About how many corpus words make a part of a synchronous round."""
+        return synchronous.words(self.config.width)
 
     def _apart(self, planned: Planned, rates: Any, state: NDArray[np.uint64]) -> synchronous.Change:
         """A planned part, of at least one word, trained on copies of its rows."""
@@ -277,9 +282,9 @@ class SkipGram:
         return Pairs(centre=found.inputs, context=found.told, negative=negative)
 
 
-def pair_loss(inward: Floats, outward: Floats, pairs: Pairs, chunk: int = 4096) -> float:
+def pair_loss(inward: Floats, outward: Floats, pairs: Pairs) -> float:
     """Mean over pairs of −log σ(in·out) − Σ log σ(−in·negative), nats (2013b, eq. 4 with its sign turned)."""
-    total = 0.0
+    total, chunk = 0.0, scored_at_once(outward.shape[1] * (1 + pairs.negative.shape[1]))
     for i in range(0, len(pairs.centre), chunk):
         some = slice(i, i + chunk)
         total += negative_loss(inward[pairs.centre[some]], outward, pairs.context[some], pairs.negative[some])
