@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from foretext.config import override
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.models.ngram.config import NgramConfig
-from foretext.models.ngram.counts import Counts, Packing, Run, sorted_run
+from foretext.models.ngram.counts import Counts, Packing, Room, Run, sorted_run
 from foretext.models.ngram.estimating import FALLBACK, HEAD, discounts, estimate
 from foretext.models.ngram.model import Ngram
 from foretext.models.ngram.train import Counting, stepper
@@ -99,6 +99,21 @@ def test_runs_merge_to_the_same_counts_in_any_memory(memory: int, tmp_path: Path
         assert np.array_equal(getattr(found, name), getattr(whole, name)), name
     assert list(tmp_path.iterdir()) == []
     assert int(found.counts.sum()) == len(stream(texts))
+
+
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_a_model_is_the_same_in_any_memory(order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimated whole, and in pieces of three n-grams, with five contexts at a time and files for all else."""
+    run, packing = counted(units(5, 300), order), Packing(order, V)
+    whole = estimate(run, packing)
+    for name, value in {"_PIECE": 3, "_WINDOW": 5}.items():
+        monkeypatch.setattr(f"foretext.models.ngram.estimating.{name}", value)
+    monkeypatch.setattr("foretext.models.ngram.counts._FEW", 0)
+    found = estimate(run, packing, Room(0, tmp_path))
+    assert found.keys() == whole.keys()
+    for name, array in whole.items():
+        assert found[name].tobytes() == array.tobytes(), name
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_packing_keeps_every_word_of_a_large_vocabulary() -> None:

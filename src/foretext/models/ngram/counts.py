@@ -9,7 +9,6 @@ of times; what does not fit into memory lies in files without a name, which vani
 N distinct n-grams
 """
 
-import mmap
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.disk import forget
 from foretext.errors import UsageError
 from foretext.layers.kernels import jit
 from foretext.types import Ints
@@ -167,36 +167,24 @@ class Room:
     """Working arrays of zeros: in memory as far as `left` bytes of it go, else in files of `folder`."""
 
     def __init__(self, left: int, folder: Path | None = None) -> None:
-        self._left, self._folder = left, folder
-        self.is_full = False
-        """Whether some array had to go to a file."""
+        self.left, self._folder = left, folder
 
     def array(self, size: int, dtype: Any) -> Any:
         """An array [size]."""
         needed = size * np.dtype(dtype).itemsize
-        if needed > self._left and needed > _FEW:
-            self.is_full = True
+        if needed > self.left and needed > _FEW:
             return _file(self._folder, size, dtype)
-        self._left -= needed
+        self.left -= needed
         return np.zeros(size, dtype)
 
     def back(self, *arrays: Any) -> None:
         """These are not needed any more: the room that they took in memory is free."""
-        self._left += sum(array.nbytes for array in arrays if not isinstance(array, np.memmap))
+        self.left += sum(array.nbytes for array in arrays if not isinstance(array, np.memmap))
 
 
 def _file(folder: Path | None, size: int, dtype: Any) -> Any:
     with tempfile.TemporaryFile(prefix=".foretext-ngram-", dir=folder) as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
-
-
-def forget(*arrays: Any) -> None:
-    """Let go of the pages of those that are maps of files: what was read or written there stays, but no longer counts as
-    this process's memory."""
-    for array in arrays:
-        pages = getattr(array, "_mmap", None)
-        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-            pages.madvise(mmap.MADV_DONTNEED)
 
 
 @jit

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from foretext.models.ngram.counts import Packing, Room, Run, forget
+from foretext.disk import forget
+from foretext.models.ngram.counts import Packing, Room, Run
 from foretext.types import Bits, Floats, Ints
 
 HEAD = "heads.ngram"
@@ -21,8 +22,11 @@ SHIFT = 24
 """Bits of a word in a key; what remains numbers 2^39 parents."""
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts where counts of counts give none (a text so small that some n-gram count from 1 to 4 does not occur)."""
-_PIECE, _SCATTERED = 1 << 16, 1 << 12
-"""N-grams looked at together; fewer where contexts are looked up in files, each of which may be in a page of its own."""
+_PIECE = 1 << 16
+"""N-grams looked at together."""
+_WINDOW = 1 << 20
+"""Contexts at least whose sums are held at once: 16 MB. They are met in any order, and so must not lie in files; where there
+are more, all n-grams are gone through once for each window of contexts."""
 
 
 def discounts(adjusted: Ints) -> Floats:
@@ -52,24 +56,23 @@ def estimate(run: Run, packing: Packing, room: Room | None = None) -> dict[str, 
         keys, counts = rows.counted(k)
         D = found[k - 1] = discounts(counts)
         logs, nats = np.empty(len(keys), np.float32), room.array(len(keys), np.float64)
-        mass, gamma = room.array(size, np.float64), room.array(size, np.float64)
-        rows.summed(k, counts, D, mass, gamma)
+        backoff, uniform = np.empty(size, np.float32), 1.0 / packing.size
         if k == 1:
-            probability[0] = 1.0 / packing.size  # the uniform distribution, whose one context is the empty one
-            arrays[f"{HEAD}.base"] = np.log(gamma[:1] / packing.size)
-        else:
-            arrays[f"{HEAD}.order_{k - 1}.backoff"] = backoff = np.empty(size, np.float32)
-            for part in _parts(size, _PIECE):
-                backoff[part] = np.log(gamma[part])
-                forget(gamma)
-        rows.estimated(k, counts, D, mass, gamma, probability, nats, logs)
+            probability[0] = uniform  # of the one context that all have, the empty one
+        for window in _parts(size, max(_WINDOW, room.left // 16)):
+            mass, gamma = rows.summed(k, counts, D, window)
+            backoff[window] = np.log(gamma)
+            rows.estimated(k, counts, D, window, mass, gamma, probability, nats, logs)
+            if k == 1:
+                arrays[f"{HEAD}.base"] = np.log(gamma * uniform)
         arrays[f"{HEAD}.order_{k}.keys"], arrays[f"{HEAD}.order_{k}.counts"] = keys, counts
         arrays[f"{HEAD}.order_{k}.log"] = logs
+        if k > 1:
+            arrays[f"{HEAD}.order_{k - 1}.backoff"] = backoff
         if k < packing.order:
             rows.deeper(k, keys)
-        room.back(probability, mass, gamma)
+        room.back(probability)
         size, probability = len(keys), nats
-        del mass, gamma, nats  # before the next ones are made
     arrays[f"{HEAD}.discounts"] = found.astype(np.float32)
     return arrays
 
@@ -105,7 +108,6 @@ class _Rows:
         self._run, self._packing = run, packing
         self._changed = room.array(len(run), np.bool_)
         self._rank, self._context = (room.array(len(run), np.int64) for _ in range(2))
-        self._scattered = _SCATTERED if room.is_full else _PIECE
 
     def _column(self, part: slice, place: int) -> tuple[Ints, Bits]:
         """Word codes at `place`, and whether each is another than the row's before."""
@@ -115,10 +117,10 @@ class _Rows:
         differs[len(differs) - len(codes) + 1 :] = codes[1:] != codes[:-1]
         return codes[part.start - start :], differs
 
-    def _pieces(self, k: int, piece: int, *, fresh: bool = False) -> Iterator[_Piece]:
+    def _pieces(self, k: int, *, fresh: bool = False) -> Iterator[_Piece]:
         """All rows, at level `k`; `fresh`: for the first time."""
         filled = 0
-        for part in _parts(len(self._run), piece):
+        for part in _parts(len(self._run), _PIECE):
             codes, differs = self._column(part, k - 1)
             if fresh:
                 self._changed[part] |= differs
@@ -131,9 +133,9 @@ class _Rows:
     def counted(self, k: int) -> tuple[Ints, Ints]:
         """Keys and adjusted counts [N_k]: at the highest order, and of an n-gram that begins its unit, how often it is
         there; of any other how many different words stand before it."""
-        size = sum(piece.out.stop - piece.out.start for piece in self._pieces(k, _PIECE, fresh=True))
+        size = sum(piece.out.stop - piece.out.start for piece in self._pieces(k, fresh=True))
         keys, counts = np.empty(size, np.int64), np.zeros(size, np.int64)
-        for piece in self._pieces(k, _PIECE):
+        for piece in self._pieces(k):
             part, begins, out = piece.part, piece.begins, piece.out
             keys[out] = (self._rank[part][begins] << SHIFT) | (piece.codes[begins] - 1)
             whole = np.ones(out.stop - out.start, np.bool_)
@@ -146,31 +148,39 @@ class _Rows:
             counts[out][whole] = self._run.counts[part][begins][whole]
         return keys, counts
 
-    def summed(self, k: int, counts: Ints, D: Floats, mass: Floats, gamma: Floats) -> None:
-        """Of every context: Σ a into `mass`, and γ = Σ D(a) / Σ a into `gamma`, 1 where nothing follows."""
-        for piece in self._pieces(k, self._scattered):
-            at = self._context[piece.part][piece.begins]
-            np.add.at(mass, at, counts[piece.out])
-            np.add.at(gamma, at, D[np.minimum(counts[piece.out], 3) - 1])
-            forget(mass, gamma)
-        for part in _parts(len(mass), _PIECE):
-            gamma[part] = np.divide(gamma[part], mass[part], out=np.ones(len(gamma[part])), where=mass[part] > 0)
-            forget(mass, gamma)
+    def _inside(self, k: int, window: slice) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Of the n-grams of level `k` whose context is one of `window`: their numbers, the contexts' places in it, and
+        the ranks."""
+        for piece in self._pieces(k):
+            at = self._context[piece.part][piece.begins] - window.start
+            here = np.flatnonzero((at >= 0) & (at < window.stop - window.start))
+            yield piece.out.start + here, at[here], self._rank[piece.part][piece.begins][here]
+
+    def summed(self, k: int, counts: Ints, D: Floats, window: slice) -> tuple[Floats, Floats]:
+        """Of every context of a window: Σ a, and γ = Σ D(a) / Σ a, 1 where nothing follows."""
+        mass, gamma = (np.zeros(window.stop - window.start) for _ in range(2))
+        for numbers, at, _ in self._inside(k, window):
+            np.add.at(mass, at, counts[numbers])
+            np.add.at(gamma, at, D[np.minimum(counts[numbers], 3) - 1])
+        np.divide(gamma, mass, out=gamma, where=mass > 0)
+        gamma[mass == 0] = 1.0
+        return mass, gamma
 
     def estimated(
-        self, k: int, counts: Ints, D: Floats, mass: Floats, gamma: Floats, lower: Floats, nats: Floats, logs: Floats
-    ) -> None:
-        """p(w|h) of each n-gram of level `k` into `nats`, its logarithm into `logs`; `lower`: p of the level below."""
-        for piece in self._pieces(k, self._scattered):
-            at, rank = (array[piece.part][piece.begins] for array in (self._context, self._rank))
-            cut = D[np.minimum(counts[piece.out], 3) - 1]
-            nats[piece.out] = (counts[piece.out] - cut) / mass[at] + gamma[at] * lower[rank]
-            logs[piece.out] = np.log(nats[piece.out])
-            forget(mass, gamma, lower, nats)
+        self, k: int, counts: Ints, D: Floats, window: slice, mass: Floats, gamma: Floats, lower: Floats, nats: Floats,
+        logs: Floats,
+    ) -> None:  # fmt: skip
+        """p(w|h) of each n-gram of level `k` with such a context into `nats`, its logarithm into `logs`; `lower`: p of
+        the level below."""
+        for numbers, at, rank in self._inside(k, window):
+            cut = D[np.minimum(counts[numbers], 3) - 1]
+            found = (counts[numbers] - cut) / mass[at] + gamma[at] * lower[rank]
+            nats[numbers], logs[numbers] = found, np.log(found)
+            forget(lower, nats)
 
     def deeper(self, k: int, keys: Ints) -> None:
         """Rank and context of every row, for the level after `k`, whose keys are `keys`."""
-        for piece in self._pieces(k, _PIECE):
+        for piece in self._pieces(k):
             word = np.maximum(self._column(piece.part, k)[0] - 1, 0)
             self._context[piece.part] = find(keys, (self._context[piece.part] << SHIFT) | word)
             self._rank[piece.part] = piece.number

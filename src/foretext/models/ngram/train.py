@@ -16,6 +16,8 @@ from foretext.types import Arrays, Floats, Ints, Report, State
 
 _SORTED = 1 << 16
 """Places of a block that are sorted at once."""
+_PIECES = 48 << 20
+"""Bytes of what is looked at together, about: pieces of text, of runs and of the model."""
 _LOOK = 200_000
 """Most places of the held-out part, and of the training part, that a look scores."""
 
@@ -143,7 +145,7 @@ def memory(config: NgramConfig, store: Store) -> tuple[int, int, int]:
     places, size = len(store.ids) + len(store.sentences), store.tokenizer.size
     nodes = sum(min(places, size**k if k < 3 else places) for k in range(1, config.order + 1))
     tables = 24 * nodes
-    return tables, min(config.memory << 20, 48 * places) + 80 * places, tables
+    return tables, min(config.memory << 20, 128 * places) + _PIECES, tables
 
 
 __all__ = ["HEAD", "Counting", "memory", "stepper"]
