@@ -46,7 +46,7 @@ def _config(spec: dict[str, Any]) -> Any:
 
     return GloveConfig(
         width=spec["width"], window=spec["window"], x_max=spec["x_max"], min_count=spec["min_count"], memory=spec["memory"],
-        parallel=spec["parallel"], epochs=spec["epochs"],
+        updates=spec["updates"], epochs=spec["epochs"],
     )  # fmt: skip
 
 
@@ -131,13 +131,13 @@ def measure(arguments: argparse.Namespace, part: str) -> Cell:
         store = build_store(corpus, tokenizer, folder / "store", workers=0)
         spec = {
             "folder": work, "store": store.path.name, "width": arguments.width, "window": arguments.window, "x_max": arguments.x_max,
-            "min_count": arguments.min_count, "memory": arguments.memory, "epochs": arguments.epochs, "parallel": "hogwild",
+            "min_count": arguments.min_count, "memory": arguments.memory, "epochs": arguments.epochs, "updates": "hogwild",
             "threads": 1, "run": f"benchmarks.glove:{part}", "tiny": arguments.inline,
         }  # fmt: skip
         sides: dict[str, Any] = {"ours": spec}
         if part == "training":
             sides["ours, 2 threads"] = {**spec, "threads": 2}
-            sides["ours, 2 threads in step"] = {**spec, "threads": 2, "parallel": "synchronous"}
+            sides["ours, 2 threads in step"] = {**spec, "threads": 2, "updates": "synchronous"}
         sides["this machine"] = {**spec, "run": "benchmarks.glove:machine"}
         with started(sides, inline=arguments.inline) as running:
             facts = {side.name: side.facts for side in running}

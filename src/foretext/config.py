@@ -38,7 +38,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | None = None, place: str = "") -> RecordT:
     """`record` with `values` laid over it, tables over nested records and over mappings of records.
 
-    Errors: an unknown key, or a value of another type than the field's → UsageError naming file and key.
+    Errors: an unknown key, or a value of another type than the field's → UsageError naming file and key. Of keys that
+    its kin have, a record may say why it has not (`lacks`).
     """
     assert dataclasses.is_dataclass(record) and not isinstance(record, type)
     hints = typing.get_type_hints(type(record))
@@ -46,6 +47,8 @@ def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | N
     for key, value in values.items():
         where = f"{place}.{key}" if place else key
         if key not in {f.name for f in dataclasses.fields(record)}:
+            if why := getattr(record, "lacks", {}).get(key):
+                raise UsageError(why, file=file, place=where, remedy=f"leave {key!r} out")
             raise _unknown_key(key, where, [f.name for f in dataclasses.fields(record)], file)
         changes[key] = _laid_over(getattr(record, key), value, hints[key], file, where)
     try:

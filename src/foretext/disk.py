@@ -6,6 +6,7 @@ the deletion and lose the rename that came before it, unless the folder was sync
 
 import contextlib
 import ctypes
+import mmap
 import os
 import shutil
 import time
@@ -157,3 +158,12 @@ def _is_leftover(left: Path, name: str | None) -> bool:
     except (ValueError, OverflowError, PermissionError):
         return False
     return pid == os.getpid() and made < _BEGAN  # in a container every process may have the same number
+
+
+def forget(*arrays: object) -> None:
+    """Let go of the pages of those arrays that are maps of files: what was read or written there stays, but no longer
+    counts as this process's memory."""
+    for array in arrays:
+        pages = getattr(array, "_mmap", None)
+        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)

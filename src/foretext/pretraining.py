@@ -216,9 +216,13 @@ def tokenizer_for(recipe: Recipe, corpus: Corpus, cache: Path, watch: Watch) -> 
 
 def _grown(recipe: Recipe, source: Pretrained, corpus: Corpus, watch: Watch) -> Tokenizer:
     """The source's tokenizer; for a family that extends its lexicon, with the corpus's own words after the old ones."""
+    if closed := getattr(recipe.family, "closed", ""):
+        watch.say(f"words of the corpus that {source.path or 'the source'} lacks stay unknown: {closed}")
+        return source.tokenizer
     if not getattr(recipe.family, "extends", False):
         return source.tokenizer
-    tokenizer, added = with_words(source.tokenizer, corpus, min_count=getattr(recipe.family, "min_count", 1))
+    least = getattr(recipe.family, "min_count", recipe.tokenizer.min_count)
+    tokenizer, added = with_words(source.tokenizer, corpus, min_count=least)
     if added:
         watch.say(f"{added:,} words of the corpus are new and follow the {source.tokenizer.size:,} of {source.path or 'the source'}")
     return tokenizer

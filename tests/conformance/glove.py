@@ -14,6 +14,7 @@ from foretext.models.glove.train import TABLE
 
 WORDS, WIDTH, ENTRIES = 20, 6, 40
 X_MAX, ALPHA = 10.0, 0.75
+STILL = np.zeros(0, np.bool_)
 
 
 def gradient(row: Any) -> None:
@@ -24,7 +25,7 @@ def gradient(row: Any) -> None:
     _compare(np.float32, 1, rate=0.5, tolerance=1e-5)
     for clip in (1e-3, 1e3):
         tables, before, entries = _world(np.float64)
-        kernel.train_entries(*tables, *_parts(entries, np.float64), 1, 1.0, clip)
+        kernel.train_entries(*tables, *_parts(entries, np.float64), 1, 1.0, clip, STILL)
         longest = max(float(np.abs(table - was).max()) for table, was in zip(tables, before, strict=True))
         assert (abs(longest - clip) <= 1e-12) == (clip < 1), f"a step of {longest} at a clip of {clip}"
 
@@ -51,7 +52,7 @@ def _parts(entries: Any, dtype: Any) -> list[Any]:
 
 def _compare(dtype: Any, count: int, *, rate: float, tolerance: float) -> None:
     tables, before, entries = _world(dtype)
-    loss, done, finite = kernel.train_entries(*tables, *_parts(entries, dtype), count, dtype(rate), dtype(100.0))
+    loss, done, finite = kernel.train_entries(*tables, *_parts(entries, dtype), count, dtype(rate), dtype(100.0), STILL)
     (pairs, counts), given = entries, [torch.from_numpy(table).requires_grad_() for table in before]
     words, contexts, biases, others = given
     i, j, x = (torch.from_numpy(part[:count]) for part in (pairs[:, 0], pairs[:, 1], counts))

@@ -15,6 +15,7 @@ from foretext.models.word2vec import blocks, fasttext_kernel, kernel
 
 ROWS = 40
 """Rows of n-grams, shared by all words."""
+STILL = (blocks.NOTHING, blocks.NOTHING)
 
 break_in, epoch, nothing, poison, spy = skipgram.break_in, skipgram.epoch, skipgram.nothing, skipgram.poison, skipgram.spy
 
@@ -50,7 +51,7 @@ def _negatives(plan: Any, count: int) -> list[list[int]]:
 def _pairs(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, float]:
     words, low, high, accept, other = plan
     state = np.array([5], np.uint64)
-    answer = fasttext_kernel.train_pairs(*tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, state)
+    answer = fasttext_kernel.train_pairs(*tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, state, *STILL)
     return answer, _negatives(plan, len(skipgram._pair_list(words, low, high))), 1.0
 
 
@@ -59,7 +60,7 @@ def _cbow(train: Any, spans: bool = False) -> Callable[..., tuple[Any, Any, floa
         words, low, high, accept, other = plan
         local = (fasttext_kernel.scratch(VOCABULARY, WIDTH, WINDOW, tables[0].dtype),) if spans else ()
         state = np.array([5], np.uint64)
-        answer = train(*tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, state, *local)
+        answer = train(*tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, state, *local, *STILL)
         return answer, _negatives(plan, len(words)), 1.0
 
     return run
@@ -72,7 +73,7 @@ def _spans(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, f
     state = np.array([5], np.uint64)
     memory, local = blocks.scratch(WIDTH, WINDOW, SHARED), fasttext_kernel.scratch(VOCABULARY, WIDTH, WINDOW)
     answer = fasttext_kernel.train_spans(
-        *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, SHARED, WINDOW, state, memory, local
+        *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, SHARED, WINDOW, state, memory, local, *STILL
     )
     return answer, [drawn] * len(skipgram._pair_list(words, low, high)), NEGATIVES / SHARED
 

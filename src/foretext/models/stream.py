@@ -14,11 +14,13 @@ import numpy as np
 
 from foretext.errors import DataError, UsageError
 from foretext.models.stepping import Store
-from foretext.types import Floats, Ints, Tokenizer
+from foretext.types import Bits, Floats, Ints, Tokenizer
 
 Unit = Literal["sentence", "document"]
 NOTHING = -1
 """What stands in a context before its unit's boundary."""
+_EVERY = 1024
+"""Units for which one number is kept."""
 
 
 class Scorer(Protocol):
@@ -33,27 +35,50 @@ class Scorer(Protocol):
 
 
 class Stream:
-    """Units of a flat array of ids, and where their places are. Any stretch of places can be read by itself."""
+    """Units of a flat array of ids, and where their places are. Any stretch of places can be read by itself.
 
-    def __init__(self, ids: Ints, starts: Ints, lengths: Ints, boundary: int) -> None:
-        self._ids, self._starts, self._lengths, self.boundary = ids, starts, lengths, boundary
-        self._stops = np.cumsum(lengths + 1)
+    Unit u is ids[borders[u] : borders[u + 1]]; where `held` [N] is given, only units for which it is `which` count. Both
+    may be maps of files: one number in memory stands for `_EVERY` units.
+    """
+
+    def __init__(self, ids: Ints, borders: Ints, boundary: int, held: Bits | None = None, which: bool = False) -> None:
+        self._ids, self._borders, self._held, self._which, self.boundary = ids, borders, held, which, boundary
+        sums, self.units = [np.zeros(1, np.int64)], 0
+        for first in range(0, len(borders) - 1, _EVERY * _EVERY):
+            places = self._places(first, first + _EVERY * _EVERY)[1]
+            self.units += int(np.count_nonzero(places))
+            sums.append(np.add.reduceat(places, np.arange(0, len(places), _EVERY)))
+        self._index = np.cumsum(np.concatenate(sums))
+        """Places before unit 0, `_EVERY`, 2 · `_EVERY`, …, and all of them."""
 
     def __len__(self) -> int:
-        return int(self._stops[-1]) if len(self._stops) else 0
+        return int(self._index[-1])
 
     @property
     def ends(self) -> Ints:
-        """The places [N] of the units' ends."""
-        return self._stops - 1
+        """The places [units] of the units' ends."""
+        places = self._places(0, len(self._borders) - 1)[1]
+        found: Ints = np.cumsum(places[places > 0]) - 1
+        return found
+
+    def _places(self, first: int, last: int) -> tuple[Ints, Ints]:
+        """The borders of units [first, last), and how many places each has, 0 where it does not count."""
+        borders = np.asarray(self._borders[first : last + 1], np.int64)
+        places = np.diff(borders) + 1
+        if self._held is not None:
+            places *= np.asarray(self._held[first:last]) == self._which
+        return borders, places
 
     def read(self, start: int, stop: int) -> tuple[Ints, Ints]:
         """The words [m] at places [start, stop), and for each how many words of its unit stand before it [m]."""
+        part, beyond = (int(np.searchsorted(self._index, place, side="right")) for place in (start, stop - 1))
+        borders, counted = self._places((part - 1) * _EVERY, min(beyond * _EVERY, len(self._borders) - 1))
+        stops, lengths = self._index[part - 1] + np.cumsum(counted), np.diff(borders)
         places = np.arange(start, stop, dtype=np.int64)
-        unit = np.searchsorted(self._stops, places, side="right")
-        before = places - (self._stops[unit] - self._lengths[unit] - 1)
-        ends = before == self._lengths[unit]
-        where = self._starts[unit] + before - ends  # an end has no word of its own; the one before it is there to read
+        unit = np.searchsorted(stops, places, side="right")
+        before = places - (stops[unit] - lengths[unit] - 1)
+        ends = before == lengths[unit]
+        where = borders[unit] + before - ends  # an end has no word of its own; the one before it is there to read
         words = np.asarray(self._ids[np.maximum(where, 0)]).astype(np.int64)
         words[ends] = self.boundary
         return words, before
@@ -72,21 +97,19 @@ class Stream:
 
 def of_store(store: Store, unit: Unit, boundary: int, *, held_out: bool) -> Stream:
     """The training part (or the held-out part) of a store."""
-    sentences = np.asarray(store.sentences)
-    if unit == "document":
-        sections = store.sections(held_out)
-        first, last = sections[:, 0], sections[:, 1]
-    else:
-        first = np.flatnonzero(np.asarray(store.held_out) == held_out)
-        last = first + 1
-    return Stream(store.ids, sentences[first], sentences[last] - sentences[first], boundary)
+    if unit == "sentence":
+        return Stream(store.ids, store.sentences, boundary, store.held_out, held_out)
+    parts = [store.sections(held)[:, 0] for held in (False, True)]
+    first = np.sort(np.concatenate(parts))
+    borders = np.asarray(store.sentences)[np.append(first, len(store.held_out))]
+    return Stream(store.ids, borders, boundary, np.asarray(store.held_out)[first], held_out)
 
 
 def of_texts(texts: "list[Ints]", boundary: int) -> Stream:
     """Each array of ids as one unit."""
     lengths = np.array([len(ids) for ids in texts], np.int64)
     flat = np.concatenate([*texts, np.zeros(1, np.int64)]).astype(np.int64)
-    return Stream(flat, np.cumsum(lengths) - lengths, lengths, boundary)
+    return Stream(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), boundary)
 
 
 def boundary_of(tokenizer: Tokenizer, name: str) -> int:

@@ -25,7 +25,7 @@ CITES: Mapping[str, str] = {
     "family.block": "ours: non-zeros between two looks at the clock",
     "family.memory": "ours: results do not depend on it; cooccur.c: memory_limit = 3 gigabytes",
     "family.tile": "ours: non-zeros are trained by tiles whose rows fit the cache; shuffle.c orders all of them at random",
-    "family.parallel": "glove.c: lock-free threads (Niu et al. 2011, arXiv 1106.5730)",
+    "family.updates": "glove.c: lock-free threads (Niu et al. 2011, arXiv 1106.5730)",
     "tokenizer.kind": "2014, section 4.2: the Stanford tokenizer; ours segments words, punctuation and Chinese",
     "tokenizer.lowercase": "2014, section 4.2: lower-cased",
 }

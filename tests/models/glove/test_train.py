@@ -19,14 +19,14 @@ from foretext.extending import extend
 from foretext.layers.kernels import below, mixed
 from foretext.models.glove import counts, kernel
 from foretext.models.glove.config import GloveConfig
-from foretext.models.glove.train import CONTEXTS, TABLE, Glove, Unit, stepper, units
+from foretext.models.glove.train import BIASES, CONTEXT_BIASES, CONTEXTS, TABLE, Glove, Unit, stepper, units
 from foretext.pretraining import Setting, dry_run, pretrain
 from foretext.recipe import Recipe
 from foretext.recipes import find
 from foretext.text.store import TokenStore
 from foretext.training.config import Limits
 from foretext.training.progress import SilentWatch
-from foretext.types import Report
+from foretext.types import Arrays, Report
 from models.glove.world import corpus
 from models.glove.world import store as made_store
 
@@ -138,7 +138,7 @@ def test_synchronous_threads_give_the_bits_of_one_and_hogwild_the_quality(store:
     one = make(store)
     finish(one)
     for threads in (2, 3):
-        many = make(store, threads, parallel="synchronous")
+        many = make(store, threads, updates="synchronous")
         finish(many)
         for name, array in one.state().arrays.items():
             assert array.tobytes() == many.state().arrays[name].tobytes(), f"{name} with {threads} threads"
@@ -175,10 +175,74 @@ def test_given_vectors_stand_in_place_of_the_random_start(store: TokenStore) -> 
     assert np.array_equal(np.delete(made.words, 4, 0), np.delete(plain.words, 4, 0))
 
 
+@pytest.mark.parametrize("updates", ["hogwild", "synchronous"])
+def test_given_vectors_stand_still_and_new_words_learn(store: TokenStore, updates: Any, tmp_path: Path) -> None:
+    """A run that goes on: its first words are known, one of them is not in this text; all others are new."""
+    kept, text = _part(store, tmp_path)
+    given = len(kept[TABLE])
+    run = make_on(text, kept, updates=updates, frozen="given")
+    start = run.arrays()
+    assert all(np.array_equal(start[name][:given], kept[name]) for name in (TABLE, CONTEXTS))
+    loss = run.evaluate()["loss"]
+    finish(run)
+    ends, ids = run.arrays(), run.found.words
+    old, new = ids[ids < given], ids[ids >= given]
+    assert 5 < len(old) < given and len(new) > 5 and len(ends[TABLE]) == int(new.max()) + 1
+    for name in (TABLE, CONTEXTS):
+        assert ends[name][:given].tobytes() == kept[name].tobytes(), f"{name} of a given word has moved"
+        assert (ends[name][new] != start[name][new]).any(axis=1).all(), f"{name} of a new word has not moved"
+    for name in (BIASES, CONTEXT_BIASES):
+        assert (ends[name][ids] != start[name][ids]).all(), f"{name} has not learnt"
+    assert run.evaluate()["loss"] < loss
+    free = make_on(text, kept, updates=updates)
+    finish(free)
+    moved = free.arrays()
+    lacking = np.setdiff1d(np.arange(given), ids)
+    assert len(lacking) and all(np.array_equal(moved[name][lacking], kept[name][lacking]) for name in kept), "what the text lacks is lost"
+    assert (moved[TABLE][old] != kept[TABLE][old]).any(axis=1).all()
+    foreign = make_on(text, {TABLE: kept[TABLE]}, frozen="given")
+    finish(foreign)
+    assert foreign.arrays()[TABLE][:given].tobytes() == kept[TABLE].tobytes()
+
+
+def test_lent_vectors_stand_still(store: TokenStore) -> None:
+    words = make(store).found.words
+    ids, rows = words[[4, 2, 9]], np.random.default_rng(0).standard_normal((3, CONFIG.width)).astype(np.float32)
+    run = stepper(replace(CONFIG, frozen="given"), store, steps=20, first=(np.append(ids, 0), np.append(rows, rows[:1], axis=0)))
+    before = run.arrays()
+    finish(run)
+    ends = run.arrays()
+    assert np.array_equal(ends[TABLE][ids], rows) and np.array_equal(ends[CONTEXTS][ids], rows / 2)
+    others = np.setdiff1d(words, ids)
+    assert (ends[TABLE][others] != before[TABLE][others]).any(axis=1).all()
+
+
+def _part(store: TokenStore, folder: Path) -> tuple[Arrays, TokenStore]:
+    """A trained model of the first half of the vocabulary, and a text without one of its words."""
+    counts = np.array(store.counts)
+    size = len(counts) // 2
+    ids, lost = np.array(store.ids), int(np.argsort(counts[:size])[-3])
+    counts[size:] = 0
+    known = finish_and_keep(stepper(CONFIG, replace(store, counts=counts, key="known", path=folder / "known"), steps=40))
+    seen = np.array(store.counts)
+    seen[lost], ids[ids == lost] = 0, store.tokenizer.special["[UNK]"]
+    kept = {name: np.pad(array, [(0, size - len(array)), *[(0, 0)] * (array.ndim - 1)]) for name, array in known.items()}
+    return kept, replace(store, ids=ids, counts=seen, key="grown", path=folder / "grown")
+
+
+def finish_and_keep(made: Glove) -> Arrays:
+    finish(made)
+    return made.arrays()
+
+
+def make_on(store: TokenStore, init: Arrays, **changes: Any) -> Glove:
+    return stepper(replace(CONFIG, **changes), store, threads=2, steps=60, init=init)
+
+
 def test_a_clip_holds_every_step_of_every_number() -> None:
     tables = [np.ones((2, 2, 16), np.float32), np.ones((2, 2, 16), np.float32), np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)]
     one = np.zeros(1, np.int64)
-    given = (one, one, np.full(1, -1e6, np.float32), np.ones(1, np.float32), 1, np.float32(0.05), np.float32(100.0))
+    given = (one, one, np.full(1, -1e6, np.float32), np.ones(1, np.float32), 1, np.float32(0.05), np.float32(100.0), np.zeros(0, np.bool_))
     loss, entries, finite = kernel.train_entries(*tables, *given)
     assert finite and entries == 1 and loss > 1e11
     for table in tables:
@@ -303,3 +367,15 @@ def test_extended_it_goes_on_with_the_new_words(tmp_path: Path) -> None:
     more = pretrain(recipe(), corpus(seed=5, words=60), tmp_path / "more", source=longer, limits=limits, setting=setting)
     moved = (more.arrays[TABLE] != longer.arrays[TABLE]).any(1)
     assert more.arrays.keys() == made.arrays.keys() and moved[size:].any() and moved[:size].any()
+
+
+def test_going_on_adds_the_words_of_the_new_text_after_the_old(tmp_path: Path) -> None:
+    setting, limits = replace(ONE, cache=tmp_path / "cache"), Limits(epochs=2)
+    made = pretrain(recipe(), corpus(words=30), tmp_path / "made", limits=limits, setting=setting)
+    size, given = made.tokenizer.size, {"source": made, "limits": limits, "setting": setting}
+    more = pretrain(recipe(frozen="given"), corpus(seed=5, words=60), tmp_path / "more", **given)
+    assert more.tokenizer.size > size and list(more.tokenizer.pieces)[:size] == list(made.tokenizer.pieces)
+    assert np.array_equal(more.arrays[TABLE][:size], made.arrays[TABLE])
+    assert more.arrays[TABLE][size:].any(axis=1).all() and len(more.arrays[TABLE]) == more.tokenizer.size
+    same = pretrain(recipe(extends=False), corpus(seed=5, words=60), tmp_path / "same", **given)
+    assert list(same.tokenizer.pieces) == list(made.tokenizer.pieces)

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foretext.config import override
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.models.ngram.config import NgramConfig
-from foretext.models.ngram.counts import Counts, Packing, Run, sorted_run
-from foretext.models.ngram.model import FALLBACK, HEAD, Ngram, discounts, estimate
+from foretext.models.ngram.counts import Counts, Packing, Room, Run, sorted_run
+from foretext.models.ngram.estimating import FALLBACK, HEAD, discounts, estimate
+from foretext.models.ngram.model import Ngram
 from foretext.models.ngram.train import Counting, stepper
 from foretext.models.stream import Stream, of_texts
 from foretext.text.corpus import strings_corpus
@@ -99,6 +101,21 @@ def test_runs_merge_to_the_same_counts_in_any_memory(memory: int, tmp_path: Path
     assert int(found.counts.sum()) == len(stream(texts))
 
 
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_a_model_is_the_same_in_any_memory(order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimated whole, and in pieces of three n-grams, with five contexts at a time and files for all else."""
+    run, packing = counted(units(5, 300), order), Packing(order, V)
+    whole = estimate(run, packing)
+    for name, value in {"_PIECE": 3, "_WINDOW": 5}.items():
+        monkeypatch.setattr(f"foretext.models.ngram.estimating.{name}", value)
+    monkeypatch.setattr("foretext.models.ngram.counts._FEW", 0)
+    found = estimate(run, packing, Room(0, tmp_path))
+    assert found.keys() == whole.keys()
+    for name, array in whole.items():
+        assert found[name].tobytes() == array.tobytes(), name
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_packing_keeps_every_word_of_a_large_vocabulary() -> None:
     rng = np.random.default_rng(1)
     for order, size in ((5, 2**21 - 1), (5, 7), (1, 2**21 - 1), (3, 300_000)):
@@ -175,6 +192,9 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
         stepper(NgramConfig(), made_store(tmp_path / "c", config=TokenizerConfig(kind="words", special=("[UNK]",))))
     with pytest.raises(UsageError, match="no vectors"):
         stepper(NgramConfig(), store, first=(np.arange(2), np.zeros((2, 3))))
+    for key, why in (("updates", "counted by one thread"), ("frozen", "no vectors that could stand"), ("extends", "stay unknown")):
+        with pytest.raises(UsageError, match=why):
+            override(NgramConfig(), {key: "given"})
     with pytest.raises(UsageError, match="1 to 5"):
         NgramConfig(order=6)
     made = run(NgramConfig(order=3), store)

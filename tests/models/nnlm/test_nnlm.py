@@ -2,18 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from foretext.config import override
 from foretext.errors import ArtefactError, DataError, DivergedError, UsageError
+from foretext.extending import with_words
 from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.nnlm.model import HEAD, NNLM, TABLE, Network
 from foretext.models.nnlm.train import NNLMTraining, stepper
 from foretext.models.stream import of_texts
+from foretext.pretraining import Setting, pretrain
+from foretext.recipes import find
 from foretext.text.corpus import strings_corpus
 from foretext.text.store import TokenStore, build_store
 from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
+from foretext.training.config import Limits
+from foretext.training.progress import SilentWatch
 
 CONFIG = NNLMConfig(width=8, hidden=10, order=3, batch=16, rate=0.05, block=128)
 TEXT = ["The judge sat on the bench. The jury heard the trial.", "A ship came in. The sailor sat on a rope. The sea was calm."] * 8
@@ -114,6 +121,93 @@ def test_given_vectors_stand_in_c_and_nothing_else_moves(store: TokenStore) -> N
     others = np.setdiff1d(np.arange(len(plain[TABLE])), [3, 5])
     assert np.array_equal(given[TABLE][others], plain[TABLE][others])
     assert all(given[name].tobytes() == plain[name].tobytes() for name in plain if name != TABLE)
+
+
+NEW = ["The pilot sat on the wing. The pilot heard the engine.", "A plane came in. The engine sat on a wing."] * 8
+
+
+@pytest.fixture(scope="module")
+def going_on(store: TokenStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], TokenStore]:
+    """A trained model, and a store of another text whose words follow its own."""
+    made = stepper(CONFIG, store, steps=6)
+    _finish(made)
+    text = strings_corpus(NEW)
+    tokenizer, added = with_words(store.tokenizer, text, min_count=1)
+    assert added == 4
+    return dict(made.state().arrays), build_store(text, tokenizer, tmp_path_factory.mktemp("new"), held_out=0.0, workers=0)
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled"])
+def test_a_new_word_starts_as_the_unknown_word_and_takes_a_part_of_its_probability(
+    softmax: Any, going_on: tuple[dict[str, Any], TokenStore]
+) -> None:
+    arrays, text = going_on
+    old, size = len(arrays[TABLE]), text.tokenizer.size
+    config, unknown = replace(CONFIG, softmax=softmax, samples=6), text.tokenizer.special["[UNK]"]
+    before = Network(config, old, np.full(old, 1.0 / old))
+    before.load(arrays)
+    after = stepper(config, text, init=arrays).network
+    context = np.array([[3, 5]])
+    was = np.exp(before.log_probability(np.arange(old), np.repeat(context, old, axis=0)))
+    now = np.exp(after.log_probability(np.arange(size), np.repeat(context, size, axis=0)))
+    others = np.delete(np.arange(old), unknown)
+    assert np.allclose(now[others], was[others], rtol=1e-4)
+    own = np.append(unknown, np.arange(old, size))
+    assert now[own].sum() == pytest.approx(was[unknown], rel=1e-4)
+    counts = np.array(text.counts)[own] + 1.0
+    assert np.allclose(now[own] / now[own].sum(), counts / counts.sum(), rtol=1e-4)
+    assert np.array_equal(after.table[old:], np.repeat(arrays[TABLE][unknown][None], size - old, axis=0))
+
+
+def test_given_rows_of_c_stand_still_and_new_words_learn(going_on: tuple[dict[str, Any], TokenStore]) -> None:
+    arrays, text = going_on
+    old = len(arrays[TABLE])
+    for frozen in ("given", "nothing"):
+        made = stepper(replace(CONFIG, frozen=frozen, decay=0.01), text, init=arrays, steps=4)  # type: ignore[arg-type]
+        start = made.state().arrays
+        _finish(made)
+        ends = made.state().arrays
+        moved = (ends[TABLE] != start[TABLE]).any(axis=1)
+        assert moved[old:].all()
+        assert not moved[:old].any() if frozen == "given" else moved[:old].all()
+        assert all((ends[name] != start[name]).any() for name in ends)
+    lent = (np.array([3, 5]), np.full((2, 8), 0.5, np.float32))
+    made = stepper(replace(CONFIG, frozen="given", decay=0.01), text, first=lent, steps=2)
+    start = made.state().arrays[TABLE]
+    _finish(made)
+    moved = (made.state().arrays[TABLE] != start).any(axis=1)
+    assert not moved[[3, 5]].any() and np.delete(moved, [3, 5]).all()
+
+
+def test_going_on_adds_the_words_of_the_new_text_but_for_clusters(tmp_path: Path) -> None:
+    setting, limits, said = Setting(threads=1, workers=0, cache=tmp_path / "cache"), Limits(steps=3, evaluations=1), list[str]()
+    small = {"family": {"width": 8, "hidden": 4, "order": 3, "batch": 16, "clusters": [8, 15]}, "tokenizer": {"min_count": 2}}
+
+    class Watch(SilentWatch):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    for softmax in ("full", "adaptive"):
+        recipe = override(override(find("nnlm"), small), {"family": {"softmax": softmax}})
+        first = pretrain(recipe, strings_corpus(TEXT), tmp_path / f"{softmax} a", limits=limits, setting=setting)
+        chosen = override(recipe, {"family": {"frozen": "given"}})
+        text = strings_corpus([*NEW, "once"])
+        second = pretrain(chosen, text, tmp_path / f"{softmax} b", source=first, limits=limits, setting=setting, watch=Watch())
+        old, new = list(first.tokenizer.pieces), list(second.tokenizer.pieces)
+        assert sorted(new[len(old) :]) == ([] if softmax == "adaptive" else ["engine", "pilot", "plane", "wing"])
+        assert np.array_equal(second.arrays[TABLE][: len(old)], first.arrays[TABLE])
+        assert any("stay unknown: the clusters of an adaptive softmax" in line for line in said) == (softmax == "adaptive")
+
+
+def test_as_many_threads_repeat_a_run_to_the_bit(store: TokenStore) -> None:
+    config = replace(CONFIG, batch=64, hidden=64, width=32)
+    runs = [stepper(config, store, steps=4, threads=2) for _ in range(2)]
+    for made in runs:
+        _finish(made)
+    for name, array in runs[0].state().arrays.items():
+        assert array.tobytes() == runs[1].state().arrays[name].tobytes(), name
+    with pytest.raises(UsageError, match=r"one kind of update.*leave 'updates' out"):
+        override(find("nnlm"), {"family": {"updates": "synchronous"}})
 
 
 def _finish(made: NNLMTraining) -> None:

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained
-from foretext.errors import ArtefactError, UsageError
+from foretext.errors import ArtefactError, DivergedError, UsageError
 from foretext.evaluation.neighbors import Words, neighbors
-from foretext.extending import extend
+from foretext.extending import extend, with_words
 from foretext.first_vectors import matched
+from foretext.models.word2vec import blocks, fasttext_kernel
 from foretext.models.word2vec.fasttext import NGRAMS, stepper
 from foretext.models.word2vec.fasttext_config import FastTextConfig
-from foretext.models.word2vec.subwords import buckets, subwords
+from foretext.models.word2vec.subwords import buckets, put_together, subwords, vectors_of
 from foretext.pretraining import Setting, pretrain
 from foretext.recipe import Recipe
 from foretext.recipes import find
@@ -26,6 +27,7 @@ from foretext.text.corpus import strings_corpus
 from foretext.text.store import build_store
 from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
 from foretext.types import UNSEEN, State, Text
+from models.word2vec.mini import finish
 
 BOATS, COURT = "ship boat river water sailing harbour".split(), "court judge lawyer legal judgement verdict".split()
 TOKENIZER = TokenizerConfig(kind="words", special=("[UNK]",), unseen="spelling")
@@ -207,6 +209,108 @@ def test_going_on_adds_the_new_texts_words(model: Pretrained, tmp_path: Path) ->
     assert np.allclose(made.arrays[STATIC_TABLE][:size], model.arrays[STATIC_TABLE], atol=1e-6)
     assert np.allclose(made.vectors[:size], model.vectors, atol=1e-6) and made.vectors[size].any()
     assert len(made.arrays[NGRAMS]) > len(model.arrays[NGRAMS])
+
+
+# ── rows that stand still, and threads ──────────────────────────────────────────────────────────────────────────────
+
+
+def a_grown_store(model: Pretrained, folder: Path) -> Any:
+    """New words among the old ones: "shipping" has n-grams that "ship" has, and n-grams of its own."""
+    rng = np.random.default_rng(1)
+    text = strings_corpus([" ".join(rng.choice([*BOATS[:4], "shipping", "xylophone"], 12)) for _ in range(60)])
+    tokenizer, added = with_words(model.tokenizer, text, min_count=1)
+    assert added == 2
+    return build_store(text, tokenizer, folder, workers=0, held_out=0.1)
+
+
+@pytest.mark.parametrize("updates", ["hogwild", "synchronous"])
+@pytest.mark.parametrize("method", ["blocks", "pairs"])
+@pytest.mark.parametrize("architecture", ["skip-gram", "cbow"])
+def test_given_words_keep_their_vectors_and_new_words_learn(
+    architecture: Any, method: Any, updates: Any, model: Pretrained, tmp_path: Path
+) -> None:
+    store, size = a_grown_store(model, tmp_path), model.tokenizer.size
+    config = replace(CONFIG, architecture=architecture, method=method, updates=updates, frozen="given", epochs=2)
+    run = stepper(config, store, init=model.arrays)
+    start = {name: array.copy() for name, array in run.state().arrays.items()}
+    ends = finish(run).state().arrays
+    assert np.array_equal(ends[STATIC_TABLE][:size], model.arrays[STATIC_TABLE])
+    assert np.array_equal(vectors_of(config, ends, store.tokenizer, None)[:size], model.vectors)
+    old, new = subwords(model.tokenizer, CONFIG), subwords(store.tokenizer, CONFIG)
+    assert old.kept is not None and new.kept is not None
+    given = np.isin(new.kept, old.kept)
+    assert np.array_equal(ends[NGRAMS][given], model.arrays[NGRAMS])
+    moved = (ends[NGRAMS] != start[NGRAMS]).any(axis=1)
+    assert moved.tolist() == (~given).tolist() and (~given).sum() > 5
+    assert (ends[STATIC_TABLE][size:] != start[STATIC_TABLE][size:]).any(axis=1).all()
+    free = finish(stepper(replace(config, frozen="nothing"), store, init=model.arrays)).state().arrays
+    assert (vectors_of(config, free, store.tokenizer, None)[:size] != model.vectors).any(axis=1).sum() >= 4
+
+
+@pytest.mark.parametrize("architecture", ["skip-gram", "cbow"])
+def test_a_new_word_moves_as_far_as_if_all_its_rows_learnt(architecture: str) -> None:
+    rng = np.random.default_rng(0)
+    first, rows = np.array([0, 3, 7], np.int64), np.array([0, 1, 2, 1, 2, 3, 4], np.int32)
+    plan = (np.array([1, 0], np.int32), np.array([0, 1], np.int32), np.array([2, 1], np.int32))  # word 1 meets word 0
+    if architecture == "cbow":
+        plan = (plan[0][::-1].copy(), *plan[1:])  # and here tells it
+    train = fasttext_kernel.train_cbow_pairs if architecture == "cbow" else fasttext_kernel.train_pairs
+    tables = [rng.standard_normal((size, 8)).astype(np.float32) for size in (2, 5, 2)]
+    moves = []
+    for still, fixed in ((blocks.NOTHING, blocks.NOTHING), (np.array([True, False]), np.array([True, True, True, False, False]))):
+        mine = [table.copy() for table in tables]
+        alias = (np.ones(2, np.float32), np.arange(2, dtype=np.int32))
+        train(*mine, first, rows, *plan, 2, 0.1, 0.1, *alias, 3, np.array([5], np.uint64), still, fixed)
+        before, after = np.empty((2, 8), np.float32), np.empty((2, 8), np.float32)
+        for given, out in ((tables, before), (mine, after)):
+            put_together(*given[:2], first, rows, np.arange(2, dtype=np.int32), out)
+        moves.append(after - before)
+    assert np.allclose(moves[0][1], moves[1][1], atol=1e-6) and np.abs(moves[0][1]).max() > 1e-2
+    assert moves[0][0].any() and not moves[1][0].any()
+
+
+@pytest.mark.parametrize("architecture", ["skip-gram", "cbow"])
+def test_given_vectors_keep_their_direction(architecture: Any, tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    ids, rows = np.array([1, 4, 9]), np.random.default_rng(0).standard_normal((3, 12)).astype(np.float32)
+    for frozen in ("given", "nothing"):
+        config = replace(CONFIG, architecture=architecture, frozen=frozen, epochs=2)  # type: ignore[arg-type]
+        ends = finish(stepper(config, store, first=(ids, rows))).state().arrays
+        found = vectors_of(config, ends, store.tokenizer, None)
+        assert np.array_equal(ends[STATIC_TABLE][ids], rows) == (frozen == "given")
+        parallel = (found[ids] * rows).sum(axis=1) / np.linalg.norm(found[ids], axis=1) / np.linalg.norm(rows, axis=1)
+        assert (parallel > 1 - 1e-6).all() == (frozen == "given")
+
+
+@pytest.mark.parametrize("architecture", ["skip-gram", "cbow"])
+def test_synchronous_updates_are_the_same_bits_for_any_threads(
+    architecture: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foretext.models.word2vec.synchronous.WORDS", 200)
+    store = a_store(tmp_path)
+    config = replace(CONFIG, architecture=architecture, updates="synchronous", shards=3, epochs=6)
+    runs = [finish(stepper(config, store, seed=2, threads=threads)) for threads in (1, 2, 3)]
+    parts = stepper(config, store, seed=2, threads=2)
+    for _ in range(2):
+        parts.step()
+    again = stepper(config, store, seed=2)
+    again.restore(parts.state())
+    for other in (*runs[1:], finish(again)):
+        for name, array in runs[0].state().arrays.items():
+            assert np.array_equal(array, other.state().arrays[name]), name
+    hogwild = finish(stepper(replace(config, updates="hogwild"), store, seed=2))
+    assert not np.array_equal(hogwild.inward, runs[0].inward)
+    assert abs(runs[0].evaluate()["loss"] - hogwild.evaluate()["loss"]) < 0.3
+    assert runs[0].evaluate()["loss"] < stepper(config, store).evaluate()["loss"] - 0.4
+
+
+@pytest.mark.parametrize("architecture", ["skip-gram", "cbow"])
+@pytest.mark.parametrize("updates", ["hogwild", "synchronous"])
+def test_numbers_that_blow_up_are_caught_before_the_tables(architecture: Any, updates: Any, tmp_path: Path) -> None:
+    run = stepper(replace(CONFIG, architecture=architecture, updates=updates, rate=1e9), a_store(tmp_path))
+    with pytest.raises(DivergedError, match=r"fasttext met a non-finite score in step \d+.*lower family.rate"):
+        finish(run)
+    assert all(np.isfinite(array).all() for array in run.state().arrays.values())
 
 
 def test_pieces_have_no_ngrams(tmp_path: Path) -> None:

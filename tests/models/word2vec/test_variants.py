@@ -102,6 +102,19 @@ def test_synchronous_updates_are_the_same_bits_for_any_threads(variant: dict[str
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: " ".join(v.values()))
+def test_synchronous_parts_of_held_out_text_alone_change_nothing(variant: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretext.models.word2vec.synchronous.WORDS", 24)
+    text = store([12] * 100, np.random.default_rng(0).integers(1, 9, 1200), [20 <= s < 60 for s in range(100)])
+    run = stepper(made(variant, updates="synchronous", block=240), text, steps=5)
+    counts = []
+    for _ in range(5):
+        before = run.inward.copy()
+        counts.append(run.step().count)
+        assert (counts[-1] == 0) == np.array_equal(before, run.inward)
+    assert [count > 0 for count in counts] == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: " ".join(v.values()))
 @pytest.mark.parametrize("words", [1, 2, 3])
 def test_text_of_a_few_words_over_and_over_stays_finite(
     words: int, variant: dict[str, str], monkeypatch: pytest.MonkeyPatch

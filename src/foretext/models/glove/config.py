@@ -51,9 +51,16 @@ class GloveConfig:
     """Megabytes for counting, before it spills to disk; no result depends on it (`cooccur.c`: -memory, in gigabytes)."""
     tile: int = 0
     """Words on a side of a tile, a power of two; 0 = as many as keep the tile's rows in 1 MB of cache."""
-    parallel: Literal["hogwild", "synchronous"] = "hogwild"
+    updates: Literal["hogwild", "synchronous"] = "hogwild"
     """With several threads. "hogwild": without locks, as `glove.c`, and no two runs equal to the bit. "synchronous": parts
     that share rows wait for each other in a fixed order, and the bits are those of one thread."""
+    frozen: Literal["nothing", "given"] = "nothing"
+    """"given": the vectors that a run starts from (--from, --init-embeddings) stand still, bit for bit: of these words both
+    W and W̃, whose sum a vector is. New words learn theirs, and every bias learns: it says how often this text has a word.
+    A vector of --init-embeddings is then half of W and half of W̃."""
+    extends: bool = True
+    """Whether a run that goes on from a folder (--from) adds the new text's words, `min_count` times seen, to its
+    vocabulary; their rows follow the old ones. Else they are unknown."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
 
     tables: ClassVar[int] = 4

@@ -42,20 +42,18 @@ _GATHERED = 1 << 16
 
 def ranked_words(config: GloveConfig, store: Store, init: Arrays | None, table: str) -> Ints:
     """Token ids [R] of the trained words, most frequent first: special tokens and words below `min_count` are left out;
-    with the arrays of a folder to go on from, its vocabulary is trained as far as the training part has it.
+    with the arrays of a folder to go on from, of its own words only those that the training part lacks.
 
     DataError when none is left."""
     counts = np.array(store.counts, np.int64)
     counts[[i for i in store.tokenizer.special.values() if i < len(counts)]] = 0
-    least = max(1, config.min_count)
-    if init is not None:
-        counts[len(init[table]) :] = 0
-        least = 1
+    least = np.full(len(counts), max(1, config.min_count))
+    least[: 0 if init is None else len(init[table])] = 1
     words = np.flatnonzero(counts >= least)
     if not len(words):
         most = int(np.max(counts, initial=0))
         raise DataError(
-            f"glove needs words seen at least min_count = {least} times; the most frequent is seen {most} times",
+            f"glove needs words seen at least min_count = {config.min_count} times; the most frequent is seen {most} times",
             remedy="give more text, or set family.min_count to 1" if most else "give text: the training part is empty",
         )
     found: Ints = words[np.argsort(-counts[words], kind="stable")]

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foretext.disk import forget
 from foretext.errors import ArtefactError, ResourceError
 from foretext.folder import open_sealed
+from foretext.models.glove import sorting
 from foretext.types import JSON, Floats, Ints
 
 KIND = "co-occurrences"
@@ -113,6 +115,7 @@ class Runs:
             step = max(1, len(view) // 512)
             samples.append(np.array(view[::step, 0]))
             weights.append(np.full(len(samples[-1]), step))
+            forget(view)
         keys, weight = np.concatenate(samples), np.concatenate(weights)
         order = np.argsort(keys, kind="stable")
         whole = np.cumsum(weight[order])
@@ -136,7 +139,9 @@ class Runs:
             waiting += [(middle, stops), (starts, middle)]
 
     def _places(self, key: int) -> Ints:
-        return np.array([np.searchsorted(view[:, 0], np.uint64(key)) for view in self.views])
+        found = np.array([sorting.before(view, np.uint64(key)) for view in self.views])
+        forget(*self.views)
+        return found
 
     def _read(self, starts: Ints, stops: Ints) -> NDArray[np.uint64]:
         # Read, not sliced from the map: mapped pages would count as this process's memory until the end.

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from foretext.layers.kernels import below, jit, mixed
+from foretext.types import Bits
 
 Table = NDArray[np.floating[Any]]
 LANE = 16
@@ -79,13 +80,14 @@ def unpack(places: Any, counts: Any, start: int, stop: int, stride: int, row: in
 
 @jit
 def train_entries(words: Table, contexts: Table, word_biases: Table, context_biases: Table, rows: Any, columns: Any,
-                  logs: Table, weights: Table, n: int, rate: Any, clip: Any) -> Any:
+                  logs: Table, weights: Table, n: int, rate: Any, clip: Any, still: Bits) -> Any:
     """One AdaGrad update an entry, in order: answers (Σ ½·f·diff² before each update, entries, all finite).
 
     The gradient of an entry's loss by w_i is f·diff·w̃_j, and so on; it is clipped to ±`clip` and multiplied by `rate`,
     a parameter moves by that over the root of its sum of squares, and the square is added afterwards, as in `glove.c`.
-    A difference that is not finite stops before it is applied."""
-    width, loss = words.shape[2], 0.0
+    A difference that is not finite stops before it is applied. Of words that `still` [R] marks ([0]: none) the biases move
+    alone: their vectors are given a rate of 0, which leaves the inner loop as it is."""
+    width, loss, none = words.shape[2], 0.0, rate - rate
     for k in range(n):
         if k + _AHEAD < n:
             ahead, other = np.int64(rows[k + _AHEAD]), np.int64(columns[k + _AHEAD])
@@ -102,9 +104,11 @@ def train_entries(words: Table, contexts: Table, word_biases: Table, context_bia
         if not math.isfinite(pull):
             return loss, k, False
         loss += 0.5 * pull * difference
+        rate_up = none if still.shape[0] > 0 and still[i] else rate
+        rate_down = none if still.shape[0] > 0 and still[j] else rate
         for d in range(width):
-            up = min(max(pull * context[d], -clip), clip) * rate
-            down = min(max(pull * word[d], -clip), clip) * rate
+            up = min(max(pull * context[d], -clip), clip) * rate_up
+            down = min(max(pull * word[d], -clip), clip) * rate_down
             word[d] -= up / np.sqrt(word_sums[d])
             context[d] -= down / np.sqrt(context_sums[d])
             word_sums[d] += up * up
@@ -120,7 +124,7 @@ def train_entries(words: Table, contexts: Table, word_biases: Table, context_bia
 @jit
 def train_tiles(words: Table, contexts: Table, word_biases: Table, context_biases: Table, places: Any, counts: Any,
                 offsets: Any, tiles: Any, stride: int, part: int, across: int, side: int, mirrored: bool, x_max: float, alpha: float, rate: Any,
-                clip: Any, seed: Any, rows: Any, columns: Any, logs: Table, weights: Table) -> Any:
+                clip: Any, seed: Any, rows: Any, columns: Any, logs: Table, weights: Table, still: Bits) -> Any:
     """Train on `tiles` [t] in order, of each the entries `part`, `part` + `stride`, …, in an order that `seed`, tile, part and
     side alone decide.
 
@@ -133,7 +137,9 @@ def train_tiles(words: Table, contexts: Table, word_biases: Table, context_biase
         state[0] = mixed(seed + np.uint64(2 * tile + mirrored) * _GOLDEN) + np.uint64(part)
         n = unpack(places, counts, offsets[tile] + part, offsets[tile + 1], stride, tile // across * side, tile % across * side, mirrored,
                    x_max, alpha, state, rows, columns, logs, weights)
-        added, done, finite = train_entries(words, contexts, word_biases, context_biases, rows, columns, logs, weights, n, rate, clip)
+        added, done, finite = train_entries(
+            words, contexts, word_biases, context_biases, rows, columns, logs, weights, n, rate, clip, still
+        )
         loss += added
         entries += done
         if not finite:

@@ -41,6 +41,19 @@ def hyperbola(words: int, cells: int) -> tuple[Ints, Ints, int]:
 
 
 @jit
+def before(run: Any, key: Any) -> int:
+    """How many rows [n,2] of a sorted run have a key below `key`. (`np.searchsorted` would copy the column first.)"""
+    low, high = 0, run.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if run[middle, 0] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
 def key_of(row: Any, column: Any, shift: Any, bits: Any) -> Any:
     """The key of a pair; tiles of 2^`shift` words, tile columns of `bits` bits."""
     mask = (np.uint64(1) << shift) - np.uint64(1)

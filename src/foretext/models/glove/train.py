@@ -37,6 +37,8 @@ STRIPES = 32
 PART = 8192
 """About so many non-zeros a unit: enough to fetch a tile's rows for. (Units of all tiles of two stripes, 56,000 non-zeros, left
 the held-out loss after an epoch of 11M words at 0.141; these leave it at 0.065, all non-zeros at random at 0.064.)"""
+_COPIED = 1 << 14
+"""Rows that are taken over at once."""
 _HELD_OUT = 200_000
 """Most held-out non-zeros looked at."""
 
@@ -94,7 +96,7 @@ class Glove:
     """A Stepper (`types.Stepper`): AdaGrad on the non-zeros of a store's co-occurrences, which are counted first where they
     are not there.
 
-    Deterministic to the bit with one thread, or with several where `config.parallel` is "synchronous", and after `restore`;
+    Deterministic to the bit with one thread, or with several where `config.updates` is "synchronous", and after `restore`;
     not with Hogwild's."""
 
     def __init__(
@@ -103,11 +105,13 @@ class Glove:
     ) -> None:
         self.config, self.seed, self.threads = config, seed, max(1, threads)
         self.found = found = counted(config, store, ranked_words(config, store, init, TABLE))
-        self._rows = int(found.words.max()) + 1 if init is None else len(init[TABLE])
-        self._given: Arrays = init or {}
-        self.words, self.contexts, self.word_biases, self.context_biases = self._tables(init)
+        given = 0 if init is None else len(init[TABLE])
+        self._init, self._rows = init, max(given, int(found.words.max()) + 1)
+        self.words, self.contexts, self.word_biases, self.context_biases = self._tables(given)
+        still = found.words < given
         if first is not None:
-            self._place(*first)
+            still[self._place(*first)] = True
+        self.still = still if config.frozen == "given" else np.zeros(0, np.bool_)
         self._units = units(found)
         self._entries = sum(unit.size for unit in self._units)
         self._steps = max(1, min(len(self._units), round(self._entries / config.block)))
@@ -125,7 +129,7 @@ class Glove:
 
     # ── tables ──
 
-    def _tables(self, init: Arrays | None) -> tuple[kernel.Table, kernel.Table, kernel.Table, kernel.Table]:
+    def _tables(self, given: int) -> tuple[kernel.Table, kernel.Table, kernel.Table, kernel.Table]:
         """`glove.c`'s start: vectors and biases uniform in ±0.5/D, sums of squares 1. Or a folder's: W is the saved sum less
         W̃ (half of the sum each where no W̃ is saved, as in files of other programs)."""
         width, count = self.config.width, len(self.found.words)
@@ -135,25 +139,41 @@ class Glove:
         for number, (table, bias) in enumerate(zip(tables, biases, strict=True)):
             table[:, 1] = 1.0
             rng = draws.generator(self.seed, "glove tables", number)
-            table[:, 0, :width] = (rng.random((count, width), dtype=np.float32) - np.float32(0.5)) / np.float32(width)
+            for start in range(0, count, _COPIED):  # the table is all that may be as large as the table
+                part = table[start : start + _COPIED, 0, :width]
+                part[...] = (rng.random(part.shape, dtype=np.float32) - np.float32(0.5)) / np.float32(width)
             bias[:, 0] = (rng.random(count, dtype=np.float32) - np.float32(0.5)) / np.float32(width)
-        if init is not None:
-            ids = self.found.words
-            whole = np.asarray(init[TABLE])[ids]
-            contexts = np.asarray(init[CONTEXTS])[ids] if CONTEXTS in init else whole / 2
-            tables[0][:, 0, :width], tables[1][:, 0, :width] = whole - contexts, contexts
+        for start in range(0, count if given else 0, _COPIED):
+            rank = start + np.flatnonzero(self.found.words[start : start + _COPIED] < given)
+            ids = self.found.words[rank]
+            whole, contexts = self._given(TABLE, ids), self._given(CONTEXTS, ids)
+            tables[0][rank, 0, :width], tables[1][rank, 0, :width] = whole - contexts, contexts
             for bias, name in zip(biases, (BIASES, CONTEXT_BIASES), strict=True):
-                bias[:, 0] = np.asarray(init[name])[ids] if name in init else 0.0
+                bias[rank, 0] = self._given(name, ids)
         return tables[0], tables[1], biases[0], biases[1]
 
-    def _place(self, ids: Ints, rows: Floats) -> None:
-        """Given vectors in place of the random start of these words' rows of W."""
-        rank = {int(word): number for number, word in enumerate(self.found.words)}
-        known = [number for number, word in enumerate(ids) if int(word) in rank]
-        self.words[[rank[int(ids[number])] for number in known], 0, : self.config.width] = rows[known]
+    def _given(self, name: str, ids: Any) -> Any:
+        """Rows `ids` of an array that the run goes on from, or what stands for one that its folder lacks."""
+        assert self._init is not None
+        if name in self._init:
+            return np.asarray(self._init[name])[ids]
+        return np.asarray(self._init[TABLE])[ids] / 2 if name == CONTEXTS else 0.0
+
+    def _place(self, ids: Ints, rows: Floats) -> Ints:
+        """Given vectors in place of the random start of these words' rows of W, or where they stand still in place of both
+        rows, half each; answers the words' ranks."""
+        width, rank = self.config.width, np.full(max(self._rows, int(ids.max(initial=0)) + 1), -1)
+        rank[self.found.words] = np.arange(len(self.found.words))
+        known = rank[ids] >= 0
+        ranks: Ints = rank[ids[known]]
+        if self.config.frozen == "given":
+            self.words[ranks, 0, :width] = self.contexts[ranks, 0, :width] = rows[known] / 2
+        else:
+            self.words[ranks, 0, :width] = rows[known]
+        return ranks
 
     def arrays(self) -> Arrays:
-        """What a folder keeps, over the vocabulary; words that this run does not train have what it goes on from, else zeros."""
+        """What a folder keeps, over the vocabulary; words that were never trained have zeros, or what they came with."""
         width, ids = self.config.width, self.found.words
         made = {
             TABLE: self.words[:, 0, :width] + self.contexts[:, 0, :width], CONTEXTS: self.contexts[:, 0, :width],
@@ -161,11 +181,13 @@ class Glove:
         }  # fmt: skip
         whole = {name: np.zeros((self._rows, *array.shape[1:]), np.float32) for name, array in made.items()}
         for name, array in made.items():
-            if name in self._given:
-                whole[name][:] = self._given[name]
-            elif name == CONTEXTS and self._given:
-                whole[name][:] = self._given[TABLE] / 2
             whole[name][ids] = array
+            if self._init is not None:
+                given = len(self._init[TABLE])
+                # W + W̃ of a vector that stood still may be a rounding away from it.
+                learnt = ids[~self.still] if len(self.still) and name in (TABLE, CONTEXTS) else ids
+                kept = np.setdiff1d(np.arange(given), learnt)
+                whole[name][kept] = self._given(name, kept)
         return whole
 
     # ── steps ──
@@ -207,7 +229,7 @@ class Glove:
         if self.threads == 1:
             return [self._train(unit, seed) for unit in plan]
         with ThreadPoolExecutor(self.threads) as pool:
-            if self.config.parallel == "hogwild":
+            if self.config.updates == "hogwild":
                 return list(pool.map(lambda unit: self._train(unit, seed), plan))
             # A unit waits for the last one before it that moves the same words, and the same contexts. Units start in
             # order, so the first that is not done never waits.
@@ -231,7 +253,7 @@ class Glove:
             loss, entries, finite = kernel.train_tiles(
                 self.words, self.contexts, self.word_biases, self.context_biases, found.places, found.counts, found.tiles,
                 unit.tiles, unit.stride, unit.part, found.across, found.side, unit.mirrored, config.x_max, config.alpha,
-                np.float32(config.rate), np.float32(config.clip), np.uint64(seed), *scratch,
+                np.float32(config.rate), np.float32(config.clip), np.uint64(seed), *scratch, self.still,
             )
         finally:
             self._scratch.put(scratch)
@@ -287,8 +309,9 @@ def stepper(
 ) -> Glove:
     """A Glove ready to step. `steps` fixes the length of the run, else `epochs`, else `config.epochs`.
 
-    `init`: arrays to go on from, under their names on disk; the vocabulary is then theirs, and every word of it that the
-    store's training part has is trained; sums of squares start anew. `first`: ids [K] and vectors [K,D] in place of the
+    `init`: arrays to go on from, under their names on disk. Their words keep their ids, and every one that the store's
+    training part has is trained; words of the tokenizer that follow are added where they are seen `config.min_count`
+    times; sums of squares start anew. `first`: ids [K] and vectors [K,D] in place of the
     random start of these words' rows of W. DataError when no word is frequent enough, or no two stand near each other.
     """
     return Glove(config, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init, first=first)

@@ -1,7 +1,8 @@
 """What decides an n-gram model. Light: imports neither numba nor torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from foretext.config import ranges
 from foretext.errors import UsageError
@@ -24,6 +25,12 @@ class NgramConfig:
     memory: int = 512
     """Megabytes of counts kept in memory; sorted runs beyond that lie on disk, beside the token store."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
+
+    lacks: ClassVar[Mapping[str, str]] = {
+        "updates": "an n-gram model is counted by one thread, whatever --threads says: there is nothing to be put in order",
+        "frozen": "an n-gram model has no vectors that could stand still",
+        "extends": "an n-gram model has no vectors that new words could start from: they stay unknown",
+    }
 
     def __post_init__(self) -> None:
         ranges(self, least={"order": 1, "block": 1, "memory": 1})

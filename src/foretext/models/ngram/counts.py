@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretext.disk import forget
 from foretext.errors import UsageError
 from foretext.layers.kernels import jit
 from foretext.types import Ints
@@ -24,6 +25,10 @@ from foretext.types import Ints
 Words64 = NDArray[np.uint64]
 _ROW = 24
 """Bytes of an n-gram and its count."""
+_STRETCH = 1 << 16
+"""N-grams merged at a time."""
+_FEW = 1 << 16
+"""Bytes that are never worth a file."""
 _MOST_WAITING = 2.0
 """A run is merged into the one before it unless that is more than so many times as long."""
 
@@ -126,10 +131,18 @@ class Counts:
         """Runs that lie in files."""
         return sum(not run.held for run in self._runs)
 
+    def room(self) -> "Room":
+        """For arrays of the memory that is left."""
+        return Room(self._memory - sum(run.held for run in self._runs), self._folder)
+
     def _merge_last(self) -> None:
         b, a = self._runs.pop(), self._runs.pop()
         high, low, counts, held = self._room(len(a) + len(b), a.held + b.held)
-        size = int(merge(a.high, a.low, a.counts, b.high, b.low, b.counts, high, low, counts))
+        given, made = (a.high, a.low, a.counts, b.high, b.low, b.counts), (high, low, counts)
+        i = j = size = 0
+        while i < len(a) or j < len(b):
+            i, j, size = merge(*given, *made, i, j, size, size + _STRETCH)
+            forget(*given, *made)
         self._runs.append(Run(high[:size], low[:size], counts[:size], held))
 
     def _settled(self, run: Run) -> Run:
@@ -138,6 +151,7 @@ class Counts:
         if held:
             return run
         high[:], low[:], counts[:] = run.high, run.low, run.counts
+        forget(high, low, counts)
         return Run(high, low, counts)
 
     def _room(self, size: int, beside: int) -> tuple[Any, Any, Any, int]:
@@ -145,21 +159,41 @@ class Counts:
         held = sum(run.held for run in self._runs) + beside
         if _ROW * size + held <= self._memory:
             return np.empty(size, np.uint64), np.empty(size, np.uint64), np.empty(size, np.int64), _ROW * size
-        return self._file(size, np.uint64), self._file(size, np.uint64), self._file(size, np.int64), 0
+        high, low, counts = (_file(self._folder, size, kind) for kind in (np.uint64, np.uint64, np.int64))
+        return high, low, counts, 0
 
-    def _file(self, size: int, dtype: Any) -> Any:
-        with tempfile.TemporaryFile(prefix=".foretext-ngram-", dir=self._folder) as file:
-            return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
+
+class Room:
+    """Working arrays of zeros: in memory as far as `left` bytes of it go, else in files of `folder`."""
+
+    def __init__(self, left: int, folder: Path | None = None) -> None:
+        self.left, self._folder = left, folder
+
+    def array(self, size: int, dtype: Any) -> Any:
+        """An array [size]."""
+        needed = size * np.dtype(dtype).itemsize
+        if needed > self.left and needed > _FEW:
+            return _file(self._folder, size, dtype)
+        self.left -= needed
+        return np.zeros(size, dtype)
+
+    def back(self, *arrays: Any) -> None:
+        """These are not needed any more: the room that they took in memory is free."""
+        self.left += sum(array.nbytes for array in arrays if not isinstance(array, np.memmap))
+
+
+def _file(folder: Path | None, size: int, dtype: Any) -> Any:
+    with tempfile.TemporaryFile(prefix=".foretext-ngram-", dir=folder) as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
 
 
 @jit
 def merge(
     a_high: Words64, a_low: Words64, a_counts: Ints, b_high: Words64, b_low: Words64, b_counts: Ints,
-    high: Words64, low: Words64, counts: Ints,
-) -> int:
-    """Two runs into one; answers how many n-grams it has."""
-    i = j = size = 0
-    while i < len(a_counts) or j < len(b_counts):
+    high: Words64, low: Words64, counts: Ints, i: int, j: int, size: int, stop: int,
+) -> tuple[int, int, int]:
+    """Two runs into one, from their n-grams `i` and `j` on, until it has `stop`; answers how far it came: i, j, size."""
+    while size < stop and (i < len(a_counts) or j < len(b_counts)):
         if j == len(b_counts):
             side = -1
         elif i == len(a_counts):
@@ -181,4 +215,4 @@ def merge(
             j += 1
         counts[size] = total
         size += 1
-    return size
+    return i, j, size

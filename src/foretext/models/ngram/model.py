@@ -18,109 +18,17 @@ N_k n-grams of k words · V vocabulary · M places
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from foretext.errors import ArtefactError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Packing, Run, sorted_run
+from foretext.models.ngram.estimating import HEAD, SHIFT, find
 from foretext.models.stream import NOTHING, Stream, boundary_of
 from foretext.types import Arrays, Floats, Ints, Tokenizer
 
-HEAD = "heads.ngram"
-_SHIFT = 24
-"""Bits of a word in a key; what remains numbers 2^39 parents."""
 _CHUNK = 65_536
-FALLBACK = (0.5, 1.0, 1.5)
-"""Discounts where counts of counts give none (a text so small that some n-gram count from 1 to 4 does not occur)."""
-
-
-def discounts(adjusted: Ints) -> Floats:
-    """D₁, D₂, D₃₊ [3] from counts of counts (Chen and Goodman 1998, equation 26): Y = n₁/(n₁+2n₂), D_i = i −
-    (i+1)·Y·n_{i+1}/n_i; FALLBACK where one is not above 0 or exceeds i."""
-    n = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(np.float64)
-    if not n[1:5].all():
-        return np.array(FALLBACK)
-    share = n[1] / (n[1] + 2 * n[2])
-    found = np.array([i - (i + 1) * share * n[i + 1] / n[i] for i in (1, 2, 3)])
-    return found if (found > 0).all() and (found <= (1, 2, 3)).all() else np.array(FALLBACK)
-
-
-def estimate(run: Run, packing: Packing) -> dict[str, Any]:
-    """The arrays of a model, under their names on disk, from the counts of the longest n-grams (`run`).
-
-    `order_k.keys` [N_k]; `order_k.counts` adjusted; `order_k.log` log-probability (nats); below the highest order
-    `order_k.backoff` = log γ (0 where nothing follows); `base` [1] = log of p(w|) for a word never seen; `discounts`
-    [order, 3]."""
-    order, vocabulary = packing.order, packing.size
-    arrays: dict[str, Any] = {}
-    found = np.zeros((order, 3))
-    changed = np.zeros(len(run), np.bool_)
-    changed[:1] = True
-    codes: Ints = packing.column(run.high, run.low, 0)
-    rank: Ints = np.zeros(len(run), np.int64)  # of each row's n-gram of k − 1 words
-    context: Ints = rank  # and of its context
-    probability: Floats = np.zeros(0)
-    mass: Any
-    lower: Any
-    for k in range(1, order + 1):
-        changed[1:] |= codes[1:] != codes[:-1]
-        begins = changed & (codes > 0)
-        rows = np.flatnonzero(begins)
-        if k == order:
-            deeper = codes
-            counts: Ints = np.array(run.counts[rows])
-        else:
-            deeper = packing.column(run.high, run.low, k)
-            counts = _adjusted(rows, changed, deeper, run.counts)
-        keys = (rank[rows] << _SHIFT) | (codes[rows] - 1)
-        D = discounts(counts)
-        cut = D[np.minimum(counts, 3) - 1]
-        if k == 1:
-            mass = max(1.0, float(counts.sum()))
-            back = float(cut.sum()) / mass if len(counts) else 1.0
-            base = back / vocabulary
-            arrays[f"{HEAD}.base"] = np.log([base])
-            lower = base
-        else:
-            at, size = context[rows], len(probability)
-            summed = np.bincount(at, weights=counts, minlength=size)
-            given = np.bincount(at, weights=cut, minlength=size)
-            gamma = np.divide(given, summed, out=np.ones(size), where=summed > 0)
-            arrays[f"{HEAD}.order_{k - 1}.backoff"] = np.log(gamma).astype(np.float32)
-            mass, lower = summed[at], gamma[at] * probability[rank[rows]]
-        probability = (counts - cut) / mass + lower
-        arrays[f"{HEAD}.order_{k}.keys"], arrays[f"{HEAD}.order_{k}.counts"] = keys, counts
-        arrays[f"{HEAD}.order_{k}.log"] = np.log(probability).astype(np.float32)
-        found[k - 1] = D
-        if k < order:
-            context = _find(arrays[f"{HEAD}.order_{k}.keys"], (context << _SHIFT) | np.maximum(deeper - 1, 0))
-            rank, codes = np.cumsum(begins) - 1, deeper
-    arrays[f"{HEAD}.discounts"] = found.astype(np.float32)
-    return arrays
-
-
-def _adjusted(rows: Ints, changed: Any, deeper: Ints, counts: Ints) -> Ints:
-    """Of the n-grams that begin at `rows`: how many different words stand before each; where its unit begins with it,
-    nothing does, and it keeps its count."""
-    if not len(rows):
-        return np.zeros(0, np.int64)
-    other = changed.copy()
-    other[1:] |= deeper[1:] != deeper[:-1]
-    before = np.add.reduceat((other & (deeper > 0)).astype(np.int64), rows)
-    return np.where(deeper[rows] == 0, counts[rows], before)
-
-
-def _find(keys: Ints, wanted: Ints) -> Ints:
-    """Where each of `wanted` stands in `keys` (ascending); −1 where it does not."""
-    if not len(keys):
-        return np.full(len(wanted), -1, np.int64)
-    at = np.searchsorted(keys, wanted)
-    at[at == len(keys)] = 0
-    return np.where(keys[at] == wanted, at, -1)
-
-
 class Ngram:
     """A model at rest (`stream.Scorer`)."""
 
@@ -149,7 +57,7 @@ class Ngram:
 
     def log_probability(self, words: Ints, context: Ints) -> Floats:
         """log p of `words` [M] after `context` [M, order−1] (nearest word first, NOTHING beyond the boundary), nats."""
-        rank: Ints = _find(self._keys[0], words)
+        rank: Ints = find(self._keys[0], words)
         found = np.where(rank >= 0, self._logs[0][rank] if len(self._logs[0]) else self._base, self._base).astype(np.float64)
         seen = (rank >= 0).astype(np.int64)  # words of the longest n-gram that is there
         known: Ints = np.zeros(len(words), np.int64)
@@ -167,7 +75,7 @@ class Ngram:
     def _step(self, level: int, rank: Ints, word: Ints) -> Ints:
         """The numbers at level `level` (from 0) of the n-grams `rank` of the level above, with `word` before them."""
         reach = (rank >= 0) & (word != NOTHING)
-        at = _find(self._keys[level], (np.maximum(rank, 0) << _SHIFT) | np.maximum(word, 0))
+        at = find(self._keys[level], (np.maximum(rank, 0) << SHIFT) | np.maximum(word, 0))
         return np.where(reach, at, -1)
 
     def counted(self) -> Run:
@@ -178,7 +86,7 @@ class Ngram:
         counts: list[Ints] = []
         codes = np.zeros((0, 0), np.int64)
         for k in range(1, self.order + 1):
-            parent, word = self._keys[k - 1] >> _SHIFT, (self._keys[k - 1] & ((1 << _SHIFT) - 1)) + 1
+            parent, word = self._keys[k - 1] >> SHIFT, (self._keys[k - 1] & ((1 << SHIFT) - 1)) + 1
             before = codes[parent] if k > 1 else np.zeros((len(word), 0), np.int64)
             codes = np.concatenate([before, word[:, None]], axis=1)
             whole = np.ones(len(word), np.bool_) if k == self.order else (word == self.boundary + 1) & (k > 1)

@@ -8,11 +8,16 @@ import numpy as np
 from foretext.errors import UsageError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Counts, Packing, sorted_run
-from foretext.models.ngram.model import HEAD, Ngram, estimate
+from foretext.models.ngram.estimating import HEAD, estimate
+from foretext.models.ngram.model import Ngram
 from foretext.models.stepping import Store, require_own
 from foretext.models.stream import Stream, boundary_of, of_store, require_words, sample
 from foretext.types import Arrays, Floats, Ints, Report, State
 
+_SORTED = 1 << 16
+"""Places of a block that are sorted at once."""
+_PIECES = 48 << 20
+"""Bytes of what is looked at together, about: pieces of text, of runs and of the model."""
 _LOOK = 200_000
 """Most places of the held-out part, and of the training part, that a look scores."""
 
@@ -67,15 +72,17 @@ class Counting:
         block = self.done % self.blocks  # a trial may step past the end; what it counted is taken back
         start = block * self.config.block
         stop = min(start + self.config.block, len(self.stream))
-        words, context = self._read(start, stop)
-        known = self._words / self._words.sum()
-        loss = float(-np.log(known[words]).mean()) if len(words) else 0.0
-        codes = np.concatenate([words[:, None], context], axis=1) + 1
-        self.counts.add(sorted_run(*self.packing.pack(codes)))
-        np.add.at(self._words, words, 1)
+        nats, seen = -np.log(self._words / self._words.sum()), np.zeros_like(self._words)
+        for at in range(start, stop, _SORTED):
+            words, context = self._read(at, min(at + _SORTED, stop))
+            codes = np.concatenate([words[:, None], context], axis=1) + 1
+            self.counts.add(sorted_run(*self.packing.pack(codes)))
+            seen += np.bincount(words, minlength=self.vocabulary)
+        self._words += seen
         self.done += 1
-        ends = int((words == self.boundary).sum())
-        return Report(loss=loss, count=len(words), tokens=len(words) - ends, done=min(1.0, self.done / self.total))
+        count, ends = int(seen.sum()), int(seen[self.boundary])
+        loss = float(nats @ seen) / max(1, count)
+        return Report(loss=loss, count=count, tokens=count - ends, done=min(1.0, self.done / self.total))
 
     def _read(self, start: int, stop: int) -> tuple[Ints, Ints]:
         return self.stream.contexts(start, stop, self.config.order - 1)
@@ -83,7 +90,8 @@ class Counting:
     def arrays(self) -> Arrays:
         """The model of what is counted so far."""
         if self._made is None or self._made[0] != self.done:
-            self._made = (self.done, estimate(self.counts.merged(), self.packing))
+            self._made = None  # not two models at once
+            self._made = (self.done, estimate(self.counts.merged(), self.packing, self.counts.room()))
         return self._made[1]
 
     def state(self) -> State:
@@ -137,7 +145,7 @@ def memory(config: NgramConfig, store: Store) -> tuple[int, int, int]:
     places, size = len(store.ids) + len(store.sentences), store.tokenizer.size
     nodes = sum(min(places, size**k if k < 3 else places) for k in range(1, config.order + 1))
     tables = 24 * nodes
-    return tables, min(config.memory << 20, 48 * places) + 80 * places, tables
+    return tables, min(config.memory << 20, 128 * places) + _PIECES, tables
 
 
 __all__ = ["HEAD", "Counting", "memory", "stepper"]

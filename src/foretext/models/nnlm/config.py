@@ -1,7 +1,8 @@
 """What decides an NNLM run. Light: imports neither numba nor torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from foretext.config import ranges
 from foretext.errors import UsageError
@@ -34,7 +35,8 @@ class NNLMConfig:
     decay: float = 1e-4
     """Weight decay: each word's update shrinks the weights and C by rate × decay; biases stay."""
     batch: int = 1
-    """Words of one update; their gradients are summed, so `rate` stays a word's."""
+    """Words of one update; their gradients are summed, so `rate` stays a word's. With the full softmax an update holds
+    so many scores a word of the vocabulary: 100 MB at a batch of 256 and 100,000 words."""
     dropout: float = 0.0
     """Share of hidden units (and of direct inputs) that an update leaves out, the others scaled up; 0 in the paper."""
     bias: Literal["zeros", "unigram"] = "zeros"
@@ -49,11 +51,22 @@ class NNLMConfig:
     """Ids at which the clusters of the adaptive softmax begin; what lies beyond the vocabulary is left out."""
     shrink: int = 4
     """Each cluster's inputs are so many times fewer than those of the one before (softmax "adaptive")."""
+    frozen: Literal["nothing", "given"] = "nothing"
+    """"given": the rows of C that a run starts from (--from, --init-embeddings) stand still, bit for bit, and are not
+    shrunk either; rows of new words learn, and all layers above C."""
+    extends: bool = True
+    """Whether a run that goes on from a folder (--from) adds the new text's words, seen as often as the folder's tokenizer
+    asks (`tokenizer.min_count`), to its vocabulary; else, and where the softmax is adaptive, they are unknown. A new word
+    starts as what it was, the unknown word: with its rows, and a part of its probability."""
     epochs: float = 15.0
     """Passes over the training part, unless the caller fixes the number of steps."""
     block: int = 8192
     """Words a step: several updates."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
+
+    lacks: ClassVar[Mapping[str, str]] = {
+        "updates": "nnlm has one kind of update: threads share its matrix products, and as many threads repeat a run to the bit",
+    }
 
     def __post_init__(self) -> None:
         least = {"width": 1, "hidden": 0, "order": 2, "batch": 1, "samples": 1, "shrink": 1, "block": 1}

@@ -13,13 +13,15 @@ from foretext.layers.kernels import jit
 from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.nnlm.output import HEAD, Adaptive, Full, checked, make_output
 from foretext.models.stream import NOTHING, Stream, boundary_of
-from foretext.types import Arrays, Floats, Ints, Tokenizer
+from foretext.types import Arrays, Bits, Floats, Ints, Tokenizer
 
 TABLE = "encoders.text.table.weight"
 _MOST = 1e36
 """A number that may be added to a weight: two hundred of them still are a float32."""
-_CHUNK = 256
-"""Words scored at once: their scores over all words fit into the cache's next level."""
+_CHUNK, _SCORES = 256, 1 << 22
+"""Most words scored at once, so that their scores over all words fit into the cache's next level, and most such scores."""
+_DRAWN = 1 << 20
+"""About how many numbers are drawn at once."""
 
 
 class Network:
@@ -31,6 +33,8 @@ class Network:
         self.table = np.zeros((vocabulary, config.width), dtype)
         self.weight, self.bias = np.zeros((config.hidden, spread), dtype), np.zeros(config.hidden, dtype)
         self.output = make_output(config, vocabulary, share, dtype)
+        self.still: Bits = np.zeros(0, np.bool_)
+        """Which rows of C stand still [V]; [0]: none does."""
 
     def start(self, seed: int, share: Floats) -> None:
         """First values: normal, of variance 1/D in C and 1/inputs in the layers; biases 0, or those of the output the
@@ -43,8 +47,10 @@ class Network:
         else:
             matrices.append(output.matrix[:, :-1])
         for matrix in matrices:
-            if matrix.size:
-                matrix[...] = rng.standard_normal(matrix.shape, np.float32) / np.sqrt(matrix.shape[1])
+            each = max(1, _DRAWN // max(1, matrix.shape[1]))
+            for first in range(0, len(matrix) if matrix.size else 0, each):
+                rows = matrix[first : first + each]
+                rows[...] = rng.standard_normal(rows.shape, np.float32) / np.sqrt(matrix.shape[1])
         if self.config.bias == "unigram":
             logs = np.log(share)
             if isinstance(output, Adaptive):
@@ -87,17 +93,19 @@ class Network:
         apply(rate, kept)
         if kept != 1.0:
             self.weight *= self.dtype(kept)
-            self.table *= self.dtype(kept)
+            moving = ~self.still[:, None] if len(self.still) else True
+            np.multiply(self.table, self.dtype(kept), out=self.table, where=moving)
         self.weight -= self.dtype(rate) * (back.T @ x)
         self.bias -= self.dtype(rate) * back.sum(axis=0)
-        scatter(self.table, context, into, self.dtype(rate))
+        scatter(self.table, context, into, self.dtype(rate), self.still)
         return loss
 
     def log_probability(self, words: Ints, context: Ints) -> Floats:
         """Log-probability [M] of `words` [M] after `context` [M,n−1], nats, over all words."""
         found = np.empty(len(words))
-        for start in range(0, len(words), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        each = min(_CHUNK, max(1, _SCORES // len(self.table)))
+        for start in range(0, len(words), each):
+            part = slice(start, start + each)
             found[part] = self.output.nats(self.features(context[part])[2], words[part])
         return found
 
@@ -118,14 +126,34 @@ class Network:
 
 
 @jit
-def scatter(table: Floats, rows: Ints, change: Floats, rate: float) -> None:
-    """table[rows[i, j]] −= rate · change[i, j·D : (j+1)·D], one after the other; `change` [B, (n−1)·D]."""
+def scatter(table: Floats, rows: Ints, change: Floats, rate: float, still: Bits) -> None:
+    """table[rows[i, j]] −= rate · change[i, j·D : (j+1)·D], one after the other, but for rows that stand still; `change`
+    [B, (n−1)·D]."""
     width = table.shape[1]
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             row = rows[i, j]
+            if still.shape[0] > 0 and still[row]:
+                continue
             for d in range(width):
                 table[row, d] -= rate * change[i, j * width + d]
+
+
+def grown(arrays: Arrays, counts: Ints, unknown: int) -> Arrays:
+    """The arrays of a model for a vocabulary that has grown to `counts` [V]: new words follow the old ones. Each was the
+    unknown word before, whose rows it starts with; its bias takes a part of the unknown word's probability, in proportion
+    to `counts`, one added to each, so that no other word's probability changes."""
+    old, size = len(arrays[TABLE]), len(counts)
+    if old == size:
+        return arrays
+    own = np.append(unknown, np.arange(old, size))
+    logs = np.log((counts[own] + 1.0) / (counts[own] + 1.0).sum())
+    made = dict(arrays)
+    for name, array in arrays.items():
+        if name == f"{HEAD}.bias" or name.endswith(".table.weight"):
+            made[name] = np.concatenate([array, np.repeat(array[unknown : unknown + 1], size - old, axis=0)])
+    made[f"{HEAD}.bias"][own] += logs.astype(made[f"{HEAD}.bias"].dtype)
+    return made
 
 
 class NNLM:

@@ -12,9 +12,10 @@ import numpy as np
 from foretext import draws
 from foretext.errors import DivergedError
 from foretext.models.nnlm.config import NNLMConfig
-from foretext.models.nnlm.model import TABLE, Network
+from foretext.models.nnlm.model import TABLE, Network, grown
 from foretext.models.stepping import Store, require_own
 from foretext.models.stream import NOTHING, Stream, boundary_of, of_store, require_words, sample
+from foretext.text.tokenizers.spelling import unknown_token
 from foretext.types import Arrays, Floats, Ints, Report, State
 
 _STRETCHES = 8
@@ -45,16 +46,21 @@ class NNLMTraining:
         self.total = steps if steps is not None else max(1, round(passes * self.steps_per_epoch))
         self.done = self.words = 0
         counts = np.asarray(store.counts, np.float64).copy()
-        counts[self.boundary] += len(self.stream.ends)
+        counts[self.boundary] += self.stream.units
         share = (counts + 1.0) / (counts + 1.0).sum()
         self._cumulated = np.cumsum(share)
         self.network = Network(config, store.tokenizer.size, share)
+        still = np.zeros(store.tokenizer.size, np.bool_)
         if init is None:
             self.network.start(seed, share)
         else:
-            self.network.load(init)
+            self.network.load(_grown(config, init, store))
+            still[: len(init[TABLE])] = True
         if first is not None:
             self.network.table[first[0]] = first[1]
+            still[first[0]] = True
+        if config.frozen == "given":
+            self.network.still = still
         self._blas: Any = None
 
     def step(self) -> Report:
@@ -149,13 +155,21 @@ class NNLMTraining:
         return total / count
 
 
+def _grown(config: NNLMConfig, init: Arrays, store: Store) -> Arrays:
+    """`init` with the words that the store's lexicon has beyond it."""
+    if config.closed or len(init[TABLE]) == store.tokenizer.size:
+        return init
+    unknown = unknown_token("words", list(store.tokenizer.special)) or ""
+    return grown(init, np.asarray(store.counts), store.tokenizer.special[unknown])
+
+
 def stepper(
     config: NNLMConfig, store: Store, *, seed: int = 0, threads: int = 1, steps: int | None = None,
     epochs: float | None = None, init: Arrays | None = None, first: tuple[Ints, Floats] | None = None,
 ) -> NNLMTraining:
     """An NNLMTraining ready to step. `steps` (blocks) fixes the length of the run, else `epochs`, else `config.epochs`.
 
-    `init`: arrays to go on from; `first`: ids [K] and vectors [K,D], as they are, in place of the random start of these
+    `init`: arrays to go on from; words of the tokenizer that they lack are added (`model.grown`). `first`: ids [K] and vectors [K,D], as they are, in place of the random start of these
     rows of C. DataError when the training part has no known word."""
     return NNLMTraining(config, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init, first=first)
 

@@ -305,12 +305,12 @@ def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Wor
 @jit
 def train_centres(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int,
                   stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
-                  shared: int, window: int, state: NDArray[np.uint64], memory: Any) -> Any:
+                  shared: int, window: int, state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
     """`train_blocks` for the centres start…stop alone, whose rows of `inward` are `centres` [n] while contexts and
     negatives are rows of `outward`; the rate falls over these centres."""
     return _train(
         inward, outward, centres, words, low, high, np.int64(start), np.int64(stop), first_rate, last_rate, accept, other,
-        negatives, shared, window, state, memory, NOTHING,
+        negatives, shared, window, state, memory, still,
     )
 
 

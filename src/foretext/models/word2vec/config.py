@@ -49,8 +49,9 @@ class Word2VecConfig:
     """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
     updates: Literal["hogwild", "synchronous"] = "hogwild"
     """"hogwild": threads write into the same tables as they go, which no two runs repeat to the bit (one thread does).
-    "synchronous": `shards` parts of about 2,000 words are trained apart from the same tables and their changes summed
-    in order, so any number of threads gives the same bits; slower, and not the bits of "hogwild"."""
+    "synchronous": `shards` parts of about 2,000 words (fewer where vectors are wider than 100) are trained apart from the
+    same tables and their changes summed in order, so any number of threads gives the same bits; slower, and not the bits
+    of "hogwild"."""
     frozen: Literal["nothing", "given"] = "nothing"
     """"given": the vectors that a run starts from (--from, --init-embeddings) stand still, bit for bit, and only new
     words learn; the output table learns in any case."""

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foretext import draws
 from foretext.errors import ArtefactError, UsageError
 from foretext.models.stepping import Store
-from foretext.models.word2vec import blocks, fasttext_kernel
+from foretext.models.word2vec import blocks, fasttext_kernel, synchronous
 from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.models.word2vec.kernel import Table
-from foretext.models.word2vec.subwords import GRAMS, put_together, subwords, vectors_of
+from foretext.models.word2vec.objectives import Planned, Trained
+from foretext.models.word2vec.subwords import GRAMS, Offsets, Rows, put_together, subwords, vectors_of
 from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, pair_loss
 from foretext.text.tokenizers.config import LEXICONS
-from foretext.types import Arrays, Floats, Ints
+from foretext.types import Arrays, Bits, Floats, Ints
 
 NGRAMS = f"encoders.text.{GRAMS}"
 
@@ -25,7 +27,7 @@ NGRAMS = f"encoders.text.{GRAMS}"
 class FastText(SkipGram):
     """A Stepper (`types.Stepper`): skip-gram or CBOW with negative sampling, words made of n-grams, over a token store.
 
-    Deterministic to the bit with one thread, and after `restore`; not with several.
+    Deterministic to the bit with one thread, and after `restore`; with several where updates are synchronous.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class FastText(SkipGram):
         init: Arrays | None, first: tuple[Ints, Floats] | None = None,
     ) -> None:
         plain: Any = config  # the fields that are read there are the same
-        super().__init__(plain, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init)
+        super().__init__(plain, store, seed=seed, threads=threads, steps=steps, epochs=epochs, init=init, first=first)
         self.shape = config
         self.spelt = subwords(store.tokenizer, config, len(self.inward))
         given = 0 if init is None else len(init[INWARD])
@@ -46,9 +48,13 @@ class FastText(SkipGram):
             self._take(np.asarray(init[NGRAMS]), given)
         if first is not None:
             # The released code's -pretrainedVectors: rows of words, whatever their n-grams say.
-            ids, rows = first
-            trained = (ids < len(self.kept)) & self.kept[np.minimum(ids, len(self.kept) - 1)]
-            self.inward[ids[trained]] = rows[trained]
+            self._placed(*first)
+        self.fixed = blocks.NOTHING
+        if len(self.still):
+            self.fixed = np.zeros(len(self.grams), np.bool_)
+            self.fixed[self.spelt.rows[np.repeat(self.still, np.diff(self.spelt.first))]] = True
+            if init is None:
+                self.grams[self.fixed] = 0.0
 
     def _take(self, grams: Floats, given: int) -> None:
         """Put the n-gram rows of a model of the first `given` words in their places; those that new words bring stay."""
@@ -100,32 +106,49 @@ class FastText(SkipGram):
     def _tables(self) -> Arrays:
         return {INWARD: self.inward, NGRAMS: self.grams, OUTWARD: self.outward}
 
-    def _train(
-        self, start: int, stop: int, place: tuple[int, int, int], first_rate: float, last_rate: float
-    ) -> tuple[float, int, bool]:
-        config, sentences = self.shape, self.store.sentences
-        first = int(np.searchsorted(sentences, start, side="right")) - 1
-        last = int(np.searchsorted(sentences, stop, side="left"))
-        ends = np.minimum(sentences[first + 1 : last + 1], stop) - start
-        state = np.array([draws.number(self.seed, "fasttext", *place)], np.uint64)
-        planned = self._plan(self.store.ids[start:stop], ends, self.store.held_out[first:last], state)
-        common = (
-            self.inward, self.grams, self.outward, self.spelt.first, self.spelt.rows, *planned, first_rate, last_rate,
-            self._accept, self._other, config.negatives,
-        )  # fmt: skip
-        width, cbow = self.inward.shape[1], config.architecture == "cbow"
+    def _moving(self) -> tuple[Table, ...]:
+        return self.inward, self.grams, self.outward
+
+    def _train(self, start: int, stop: int, place: tuple[int, int, int], first_rate: float, last_rate: float) -> Trained:
+        planned, state = self._planned(start, stop, place)
+        spelt = (self.spelt.first, self.spelt.rows)
+        return self._learn(self._moving(), spelt, planned, (first_rate, last_rate), self.objective, state, (self.still, self.fixed))
+
+    def _apart_words(self) -> int:
+        return synchronous.words(2 * self.shape.width)  # a word brings the rows of its n-grams
+
+    def _apart(self, planned: Planned, rates: Any, state: NDArray[np.uint64]) -> synchronous.Change:
+        words, low, high, n = planned
+        ins, outs, objective = self.objective.part(words[:n], state)
+        first, used, rows = self.spelt.among(ins)
+        ids, numbers = (ins, used, outs), np.searchsorted(ins, words[:n]).astype(np.int32)
+        copies = tuple(table[some] for table, some in zip(self._moving(), ids, strict=True))
+        still = (self.still[ins], self.fixed[used]) if len(self.still) else (self.still, self.fixed)
+        trained = self._learn(copies, (first, rows), (numbers, low[:n], high[:n], n), rates, objective, state, still)
+        inward, outward = objective.met(numbers)
+        met = (inward, np.bincount(rows, np.repeat(inward, np.diff(first)), len(used)).astype(np.int64), outward)
+        changes = zip(self._moving(), ids, copies, met, strict=True)
+        return synchronous.Change(rows=tuple(synchronous.moved(*change) for change in changes), trained=trained)
+
+    def _learn(
+        self, tables: tuple[Table, ...], spelt: tuple[Offsets, Rows], planned: Planned, rates: tuple[float, float],
+        objective: Any, state: NDArray[np.uint64], still: tuple[Bits, Bits],
+    ) -> Trained:  # fmt: skip
+        """Train a planned shard, by the config's method, on `tables`: word rows, n-gram rows and output rows."""
+        config = self.shape
+        given = (*tables, *spelt, *planned, *rates, objective.accept, objective.other, config.negatives)
+        width, cbow = tables[0].shape[1], config.architecture == "cbow"
         if config.method == "pairs":
             train = fasttext_kernel.train_cbow_pairs if cbow else fasttext_kernel.train_pairs
-            loss, pairs, finite = train(*common, state)
+            answer = train(*given, state, *still)
         else:
-            local = fasttext_kernel.scratch(len(self.inward), width, config.window)
+            local = fasttext_kernel.scratch(len(tables[0]), width, config.window)
             if cbow:
-                loss, pairs, finite = fasttext_kernel.train_cbow_spans(*common, state, local)
+                answer = fasttext_kernel.train_cbow_spans(*given, state, local, *still)
             else:
                 memory = blocks.scratch(width, config.window, config.shared)
-                shared = (config.shared, config.window)
-                loss, pairs, finite = fasttext_kernel.train_spans(*common, *shared, state, memory, local)
-        return float(loss), int(pairs), bool(finite)
+                answer = fasttext_kernel.train_spans(*given, config.shared, config.window, state, memory, local, *still)
+        return float(answer[0]), int(answer[1]), bool(answer[2])
 
 
 def _draw(table: Table, seed: int, purpose: str) -> None:

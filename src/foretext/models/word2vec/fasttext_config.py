@@ -55,6 +55,17 @@ class FastTextConfig:
     """Corpus words a step."""
     shards: int = 8
     """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
+    updates: Literal["hogwild", "synchronous"] = "hogwild"
+    """"hogwild": threads write into the same tables as they go, which no two runs repeat to the bit (one thread does).
+    "synchronous": `shards` parts of about 1,000 words (fewer where vectors are wider than 100) are trained apart from the
+    same tables and their changes summed in order, so any number of threads gives the same bits; slower, and not the bits
+    of "hogwild"."""
+    frozen: Literal["nothing", "given"] = "nothing"
+    """"given": the words that a run starts from (--from, --init-embeddings) keep their vectors, bit for bit: their own
+    rows stand still, and so do the rows of all their n-grams, whoever else has them. A new word learns by its own row
+    and by those of the n-grams that no given word has, and as fast as if all of its rows learnt; the output table
+    learns in any case. Vectors of --init-embeddings say nothing of n-grams: those of the given words are zeros then, so
+    that every given vector keeps its direction."""
     extends: bool = True
     """Whether a run that goes on from a folder (--from) adds the new text's words, `min_count` times seen, to its
     vocabulary; their rows follow the old ones. Else they have their n-grams alone."""

@@ -5,6 +5,9 @@ Dividing that gradient by the number of rows would be the derivative; the releas
 
 n stream words · D width · V vocabulary · K rows of n-grams. "inward" [V,D] and "grams" [K,D] make vectors of words;
 word w has the n-gram rows `rows[first[w] : first[w + 1]]`; "outward" [V,D] rows answer for the words to be told.
+`still` [V] and `fixed` [K] mark words and n-gram rows that stand still (both [0]: none does); all n-grams of a word that
+stands still are fixed. A word that learns then moves by its other rows alone, each so much further that its vector
+still moves as far.
 Randomness and finiteness are as in `kernel`.
 """
 
@@ -18,6 +21,7 @@ from foretext.layers.kernels import jit
 from foretext.models.word2vec import blocks
 from foretext.models.word2vec.kernel import Table, Words, negative
 from foretext.models.word2vec.subwords import Offsets, put_together
+from foretext.types import Bits
 
 SPAN = 128
 """Stream words whose vectors are put together at once. Within a span a word's own updates are seen at once, those that
@@ -65,20 +69,30 @@ def _add(inward: Table, grams: Table, first: Offsets, rows: Words, word: int, hi
 
 
 @jit
-def _hand_down(inward: Table, grams: Table, first: Offsets, rows: Words, word: int, change: Table) -> None:
-    """Every row of `word` += change [D]."""
+def _hand_down(inward: Table, grams: Table, first: Offsets, rows: Words, word: int, change: Table, still: Bits,
+               fixed: Bits) -> None:
+    """Every row of `word` += change [D]; where some are fixed, the others get theirs too."""
+    frozen, further = still.shape[0] > 0, np.float32(1.0)
+    if frozen:
+        if still[word]:
+            return
+        free = 1
+        for g in range(first[word], first[word + 1]):
+            free += 0 if fixed[rows[g]] else 1
+        further = np.float32(1 + first[word + 1] - first[word]) / np.float32(free)
     for d in range(change.shape[0]):
-        inward[word, d] += change[d]
+        inward[word, d] += further * change[d]
     for g in range(first[word], first[word + 1]):
         row = np.int64(rows[g])
-        for d in range(change.shape[0]):
-            grams[row, d] += change[d]
+        if not (frozen and fixed[row]):
+            for d in range(change.shape[0]):
+                grams[row, d] += further * change[d]
 
 
 @jit
 def train_pairs(inward: Table, grams: Table, outward: Table, first: Offsets, rows: Words, words: Words, low: Words,
                 high: Words, n: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
-                state: NDArray[np.uint64]) -> Any:
+                state: NDArray[np.uint64], still: Bits, fixed: Bits) -> Any:
     """Skip-gram, one update a pair (src/fasttext.cc, skipgram): the oracle. The plan is of `kernel.plan`; the rate falls
     from `first_rate` to `last_rate` over the n words. Answers (summed loss in nats, pairs, finite)."""
     hidden, change = np.empty(inward.shape[1], inward.dtype), np.empty(inward.shape[1], inward.dtype)
@@ -97,7 +111,7 @@ def train_pairs(inward: Table, grams: Table, outward: Table, first: Offsets, row
             spent, finite = _tell(hidden, outward, np.int64(words[j]), accept, other, negatives, rate, state, change)
             if not finite:
                 return loss, pairs, False
-            _hand_down(inward, grams, first, rows, word, change)
+            _hand_down(inward, grams, first, rows, word, change, still, fixed)
             loss += spent
             pairs += 1
     return loss, pairs, True
@@ -106,7 +120,7 @@ def train_pairs(inward: Table, grams: Table, outward: Table, first: Offsets, row
 @jit
 def train_cbow_pairs(inward: Table, grams: Table, outward: Table, first: Offsets, rows: Words, words: Words, low: Words,
                      high: Words, n: int, first_rate: float, last_rate: float, accept: Table, other: Words,
-                     negatives: int, state: NDArray[np.uint64]) -> Any:
+                     negatives: int, state: NDArray[np.uint64], still: Bits, fixed: Bits) -> Any:
     """CBOW, one update a centre: hidden is the mean over all rows of all words around (src/fasttext.cc, cbow): the
     oracle. Arguments and answer as `train_pairs`; a "pair" is a centre that has words around it."""
     hidden, change = np.empty(inward.shape[1], inward.dtype), np.empty(inward.shape[1], inward.dtype)
@@ -130,7 +144,7 @@ def train_cbow_pairs(inward: Table, grams: Table, outward: Table, first: Offsets
             return loss, told, False
         for j in range(low[i], high[i]):
             if j != i:
-                _hand_down(inward, grams, first, rows, np.int64(words[j]), change)
+                _hand_down(inward, grams, first, rows, np.int64(words[j]), change, still, fixed)
         loss += spent
         told += 1
     return loss, told, True
@@ -140,16 +154,17 @@ def train_cbow_pairs(inward: Table, grams: Table, outward: Table, first: Offsets
 
 
 def scratch(vocabulary: int, width: int, window: int, dtype: Any = np.float32) -> tuple[Any, ...]:
-    """Working memory of one thread: each word's place in the span (−1: not there) [V], the span's distinct words, their
-    vectors as they are and as they were, a hidden vector and its change."""
+    """Working memory of one thread: each word's place in the span (−1: not there) [V], the span's distinct words, which
+    of them stand still, their vectors as they are and as they were, a hidden vector and its change."""
     most = SPAN + 2 * window
     tables = [np.empty((most, width), dtype) for _ in range(2)]
-    return np.full(vocabulary, -1, np.int32), np.empty(most, np.int32), *tables, *(np.empty(width, dtype) for _ in range(2))
+    seen = np.empty(most, np.int32), np.zeros(most, np.bool_)
+    return np.full(vocabulary, -1, np.int32), *seen, *tables, *(np.empty(width, dtype) for _ in range(2))
 
 
 @jit
 def _enter(inward: Table, grams: Table, first: Offsets, rows: Words, words: Words, start: int, stop: int, place: Words,
-           seen: Words, now: Table, before: Table) -> int:
+           seen: Words, held: Bits, now: Table, before: Table, still: Bits) -> int:
     """Number the distinct words of words[start:stop] and put their vectors together; answers how many they are."""
     count = 0
     for t in range(start, stop):
@@ -157,6 +172,7 @@ def _enter(inward: Table, grams: Table, first: Offsets, rows: Words, words: Word
         if place[word] < 0:
             place[word] = count
             seen[count] = word
+            held[count] = still.shape[0] > 0 and still[word]
             count += 1
     put_together(inward, grams, first, rows, seen[:count], now)
     for u in range(count):
@@ -166,39 +182,39 @@ def _enter(inward: Table, grams: Table, first: Offsets, rows: Words, words: Word
 
 @jit
 def _leave(inward: Table, grams: Table, first: Offsets, rows: Words, place: Words, seen: Words, count: int, now: Table,
-           before: Table, change: Table) -> None:
+           before: Table, change: Table, still: Bits, fixed: Bits) -> None:
     """Hand every word's change since `_enter` down to its rows, and forget the numbers."""
     for u in range(count):
         word = np.int64(seen[u])
         place[word] = -1
         for d in range(change.shape[0]):
             change[d] = now[u, d] - before[u, d]
-        _hand_down(inward, grams, first, rows, word, change)
+        _hand_down(inward, grams, first, rows, word, change, still, fixed)
 
 
 @jit
 def train_spans(inward: Table, grams: Table, outward: Table, first: Offsets, rows: Words, words: Words, low: Words,
                 high: Words, n: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
-                shared: int, window: int, state: NDArray[np.uint64], memory: Any, local: Any) -> Any:
+                shared: int, window: int, state: NDArray[np.uint64], memory: Any, local: Any, still: Bits, fixed: Bits) -> Any:
     """Skip-gram, the fast method: a span's word vectors are trained as word2vec's `blocks.train_centres` trains rows.
     Arguments and answer as `train_pairs`; `memory`: of `blocks.scratch`, `local`: of `scratch`."""
-    place, seen, now, before, _, change = local
+    place, seen, held, now, before, _, change = local
     centres = np.empty(n, np.int32)
     loss, pairs = 0.0, 0
     for start in range(0, n, SPAN):
         stop = min(start + SPAN, n)
-        count = _enter(inward, grams, first, rows, words, start, stop, place, seen, now, before)
+        count = _enter(inward, grams, first, rows, words, start, stop, place, seen, held, now, before, still)
         for t in range(start, stop):
             centres[t] = place[words[t]]
         begin = first_rate + (last_rate - first_rate) * (start / n)
         end = first_rate + (last_rate - first_rate) * (stop / n)
         spent, made, finite = blocks.train_centres(
             now, outward, centres, words, low, high, start, stop, begin, end, accept, other, negatives, shared, window,
-            state, memory,
+            state, memory, held[: min(count, still.shape[0])],  # none where no word of the vocabulary stands still
         )
         if not finite:
             return loss, pairs, False
-        _leave(inward, grams, first, rows, place, seen, count, now, before, change)
+        _leave(inward, grams, first, rows, place, seen, count, now, before, change, still, fixed)
         loss += spent
         pairs += made
     return loss, pairs, True
@@ -207,17 +223,17 @@ def train_spans(inward: Table, grams: Table, outward: Table, first: Offsets, row
 @jit
 def train_cbow_spans(inward: Table, grams: Table, outward: Table, first: Offsets, rows: Words, words: Words, low: Words,
                      high: Words, n: int, first_rate: float, last_rate: float, accept: Table, other: Words,
-                     negatives: int, state: NDArray[np.uint64], local: Any) -> Any:
+                     negatives: int, state: NDArray[np.uint64], local: Any, still: Bits, fixed: Bits) -> Any:
     """CBOW, the fast method: `train_cbow_pairs` on a span's word vectors, each weighted by its number of rows. Arguments
     and answer as there; `local`: of `scratch`."""
-    place, seen, now, before, hidden, change = local
+    place, seen, held, now, before, hidden, change = local
     loss, told = 0.0, 0
     for start in range(0, n, SPAN):
         stop = min(start + SPAN, n)
         left, right = np.int64(low[start]), np.int64(high[stop - 1])
         for i in range(start, stop):
             left, right = min(left, np.int64(low[i])), max(right, np.int64(high[i]))
-        count = _enter(inward, grams, first, rows, words, left, right, place, seen, now, before)
+        count = _enter(inward, grams, first, rows, words, left, right, place, seen, held, now, before, still)
         for i in range(start, stop):
             rate = first_rate + (last_rate - first_rate) * (i / n)
             hidden[:] = _ZERO
@@ -240,9 +256,10 @@ def train_cbow_spans(inward: Table, grams: Table, outward: Table, first: Offsets
             for j in range(low[i], high[i]):
                 if j != i:
                     u = np.int64(place[words[j]])
-                    for d in range(hidden.shape[0]):
-                        now[u, d] += change[d]
+                    if not held[u]:
+                        for d in range(hidden.shape[0]):
+                            now[u, d] += change[d]
             loss += spent
             told += 1
-        _leave(inward, grams, first, rows, place, seen, count, now, before, change)
+        _leave(inward, grams, first, rows, place, seen, count, now, before, change, still, fixed)
     return loss, told, True

@@ -69,6 +69,11 @@ class Objective(Protocol):
         ...
 
 
+def scored_at_once(numbers: int) -> int:
+    """How many examples are scored at once, of so many numbers each: 16 MB of them, but no more than 4,096."""
+    return max(1, min(4096, (1 << 22) // max(1, numbers)))
+
+
 # ── negative sampling ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -124,10 +129,10 @@ class NegativeSampling:
         found = _by_mean(planned) if self.config.architecture == "cbow" else _by_centre(planned)
         return found, drawn_negatives(self.accept, self.other, found.told, self.config.negatives)
 
-    def loss(self, inward: Floats, outward: Floats, examples: tuple[Examples, Ints], chunk: int = 4096) -> float | None:
+    def loss(self, inward: Floats, outward: Floats, examples: tuple[Examples, Ints]) -> float | None:
         """Mean over examples of −log σ(h·told) − Σ log σ(−h·negative) (2013b, eq. 4 with its sign turned)."""
         found, negatives = examples
-        total, size = 0.0, len(found.told)
+        total, size, chunk = 0.0, len(found.told), scored_at_once(outward.shape[1] * (1 + negatives.shape[1]))
         for i in range(0, size, chunk):
             some = slice(i, min(i + chunk, size))
             total += negative_loss(found.hidden(inward, i, some.stop), outward, found.told[some], negatives[some])
@@ -200,9 +205,10 @@ class HierarchicalSoftmax:
         """With skip-gram each word around tells the centre, as in training."""
         return _by_mean(planned) if self.config.architecture == "cbow" else _by_context(planned)
 
-    def loss(self, inward: Floats, outward: Floats, examples: Examples, chunk: int = 4096) -> float | None:
+    def loss(self, inward: Floats, outward: Floats, examples: Examples) -> float | None:
         """Mean over examples of −Σ log σ(±h·node) along the path (2013b, eq. 3)."""
         total, size, tree = 0.0, len(examples.told), self.tree
+        chunk = scored_at_once(outward.shape[1] * tree.deepest)
         for i in range(0, size, chunk):
             stop = min(i + chunk, size)
             told = examples.told[i:stop]

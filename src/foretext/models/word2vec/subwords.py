@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foretext.layers.kernels import jit
 from foretext.models.word2vec.kernel import Table
-from foretext.types import Tokenizer
+from foretext.types import Ints, Tokenizer
 
 END_OF_LINE = "</s>"
 """The released code's word for the end of a line; it alone has no n-grams."""
@@ -24,6 +24,10 @@ Bytes = NDArray[np.uint8]
 
 _BASIS, _PRIME, _LOW32 = np.uint64(2166136261), np.uint64(16777619), np.uint64(0xFFFFFFFF)
 _NONE = np.int32(-1)
+_SPELT = 1 << 15
+"""Words that are spelt at once."""
+_ONE64, _S1, _S2, _S4, _S56 = (np.uint64(s) for s in (1, 1, 2, 4, 56))
+_EVEN, _PAIRS, _FOURS, _BYTES = (np.uint64(m) for m in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101))
 
 
 class Shape(Protocol):
@@ -83,9 +87,14 @@ def buckets(words: Sequence[str], config: Shape, *, without: Collection[int] = (
     """The buckets [G] of each word's n-grams, repeated ones repeated, and where each word's begin: first [V+1].
     `without`: places of words that have none, such as special tokens."""
     none = {*without, *(i for i, word in enumerate(words) if word == END_OF_LINE)}
-    spelt = [b"" if i in none else b"<%b>" % word.encode("utf-8", "surrogatepass") for i, word in enumerate(words)]
-    ends = np.cumsum(np.array([len(one) for one in spelt], np.int64), dtype=np.int64)
-    text = np.frombuffer(b"".join(spelt), np.uint8)
+    parts, ends = [], np.empty(len(words), np.int64)
+    for start in range(0, len(words), _SPELT):
+        some = range(start, min(start + _SPELT, len(words)))
+        spelt = [b"" if i in none else b"<%b>" % words[i].encode("utf-8", "surrogatepass") for i in some]
+        ends[start : some.stop] = [len(one) for one in spelt]
+        parts.append(b"".join(spelt))
+    ends = np.cumsum(ends)
+    text = np.frombuffer(b"".join(parts), np.uint8)
     first = np.zeros(len(words) + 1, np.int64)
     settings = (config.min_n, config.max_n, config.bucket, first)
     _walk_all(text, ends, *settings, np.empty(0, np.int32))
@@ -112,6 +121,15 @@ class Subwords:
         """K, rows of the n-gram table."""
         return self.config.bucket if self.kept is None else len(self.kept)
 
+    def among(self, words: Ints) -> tuple[Offsets, Ints, Rows]:
+        """For a table of the n-gram rows that `words` [n] have alone: first [n+1], which rows these are, ascending, and
+        the words' rows as numbers among them."""
+        lengths = self.first[words + 1] - self.first[words]
+        first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        at = np.arange(first[-1]) + np.repeat(self.first[words] - first[:-1], lengths)
+        used, rows = np.unique(self.rows[at], return_inverse=True)
+        return first, used, rows.astype(np.int32)
+
     def of(self, words: Sequence[str]) -> tuple[Offsets, Rows]:
         """The same for any words: first [n+1] and rows [G], −1 where a bucket has no row (a row of zeros)."""
         first, found = buckets(words, self.config)
@@ -124,13 +142,48 @@ class Subwords:
 
 def subwords(tokenizer: Tokenizer, config: Shape, size: int | None = None) -> Subwords:
     """The n-grams of the first `size` words of the vocabulary (None: all); special tokens have none."""
-    words = list(tokenizer.pieces[:size])
+    words = tokenizer.pieces[:size]
     special = {number for number in tokenizer.special.values() if number < len(words)}
     first, found = buckets(words, config, without=special)
     if config.every_bucket:
         return Subwords(config=config, first=first, rows=found, kept=None)
-    kept, rows = np.unique(found, return_inverse=True)
-    return Subwords(config=config, first=first, rows=rows.astype(np.int32), kept=kept)
+    return Subwords(config=config, first=first, rows=found, kept=_numbered(found, config.bucket))
+
+
+def _numbered(found: Rows, bucket: int) -> Rows:
+    """Put in the place of each bucket its number among those that occur; answers these, ascending. One bit a bucket, and
+    no sorting: n-grams are many times as many as words."""
+    bits, before = np.zeros(bucket // 64 + 1, np.uint64), np.zeros(bucket // 64 + 2, np.int32)
+    _mark(found, bits, before)
+    kept = np.empty(before[-1], np.int32)
+    _number(found, bits, before, kept)
+    return kept
+
+
+@jit
+def _ones(bits: Any) -> Any:
+    """How many bits are 1."""
+    bits -= (bits >> _S1) & _EVEN
+    bits = (bits & _PAIRS) + ((bits >> _S2) & _PAIRS)
+    return np.int32((((bits + (bits >> _S4)) & _FOURS) * _BYTES) >> _S56)
+
+
+@jit
+def _mark(found: Rows, bits: NDArray[np.uint64], before: Rows) -> None:
+    """A bit for each bucket that occurs, and how many occur before each 64 of them."""
+    for i in range(found.shape[0]):
+        bits[found[i] >> 6] |= _ONE64 << np.uint64(found[i] & 63)
+    for w in range(bits.shape[0]):
+        before[w + 1] = before[w] + _ones(bits[w])
+
+
+@jit
+def _number(found: Rows, bits: NDArray[np.uint64], before: Rows, kept: Rows) -> None:
+    for i in range(found.shape[0]):
+        w, below = found[i] >> 6, (_ONE64 << np.uint64(found[i] & 63)) - _ONE64
+        number = before[w] + _ones(bits[w] & below)
+        kept[number] = found[i]
+        found[i] = number
 
 
 @jit

@@ -11,15 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from foretext.layers.kernels import jit
 from foretext.models.word2vec.kernel import Table
 from foretext.models.word2vec.objectives import Objective, Planned, Trained
 from foretext.types import Bits, Floats, Ints
 
 WORDS = 2_000
-"""Corpus words a part, about: few enough that parts seldom need the same rare row."""
+"""Corpus words a part, about, at most: few enough that parts seldom need the same rare row."""
+_NUMBERS, _LEAST = 200_000, 250
+"""Words times numbers a vector of a part, about, and its least words: all parts of a round, copied, stay within tens of
+megabytes."""
 OFTEN = 32
 """A row that a round meets more often has learnt in every part what the others learnt too: its changes are not summed
 whole (their sum would overshoot without end) but approach their mean the more often it was met."""
+
+
+def words(width: int) -> int:
+    """About how many corpus words make a part, where vectors have `width` numbers."""
+    return min(WORDS, max(_LEAST, _NUMBERS // width))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,31 +42,36 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What a part did to both tables."""
+    """What a part did: `rows`, of each table in their order."""
 
-    inward: Rows
-    outward: Rows
+    rows: tuple[Rows, ...]
     trained: Trained
 
 
 def apart(
     objective: Objective, inward: Table, outward: Table, planned: Planned, rates: Any, state: Any, still: Bits
 ) -> Change:
-    """Train one planned part on copies of its rows; the tables are only read."""
-    words, low, high, n = planned
-    ins, outs, local = objective.part(words[:n], state)
-    numbers = np.searchsorted(ins, words[:n]).astype(np.int32)
+    """Train one planned part, of at least one word, on copies of its rows; the tables are only read."""
+    stream, low, high, n = planned
+    ins, outs, local = objective.part(stream[:n], state)
+    numbers = np.searchsorted(ins, stream[:n]).astype(np.int32)
     mine, theirs = inward[ins], outward[outs]
-    trained = (0.0, 0, True)
-    if n:
-        here = still[ins] if len(still) else still
-        trained = local.train(mine, theirs, (numbers, low[:n], high[:n], n), rates, state, here)
+    here = still[ins] if len(still) else still
+    trained = local.train(mine, theirs, (numbers, low[:n], high[:n], n), rates, state, here)
     met_in, met_out = local.met(numbers)
-    return Change(
-        inward=Rows(ids=ins, change=mine - inward[ins], met=met_in),
-        outward=Rows(ids=outs, change=theirs - outward[outs], met=met_out),
-        trained=trained,
-    )
+    return Change(rows=(moved(inward, ins, mine, met_in), moved(outward, outs, theirs, met_out)), trained=trained)
+
+
+def nothing(tables: Sequence[Table]) -> Change:
+    """What a part without words does."""
+    none = np.zeros(0, np.int64)
+    return Change(rows=tuple(moved(table, none, table[none], none) for table in tables), trained=(0.0, 0, True))
+
+
+def moved(table: Table, ids: Ints, copies: Table, met: Ints) -> Rows:
+    """What became of `copies` [n,D] of the rows `ids` [n] of `table`, which has not changed; `copies` is used up."""
+    _less(copies, table, ids)
+    return Rows(ids=ids, change=copies, met=met)
 
 
 def put_together(table: Table, parts: Sequence[Rows]) -> None:
@@ -67,4 +81,20 @@ def put_together(table: Table, parts: Sequence[Rows]) -> None:
     met = np.bincount(place, np.concatenate([part.met for part in parts]))
     weight = np.maximum(1.0 / np.bincount(place), np.minimum(1.0, OFTEN / np.maximum(met, 1.0))).astype(np.float32)
     for part in parts:
-        table[part.ids] += part.change * weight[np.searchsorted(used, part.ids), None]
+        _more(table, part.ids, part.change, weight[np.searchsorted(used, part.ids)])
+
+
+@jit
+def _less(copies: Table, table: Table, ids: Ints) -> None:
+    for i in range(ids.shape[0]):
+        row = ids[i]
+        for d in range(copies.shape[1]):
+            copies[i, d] -= table[row, d]
+
+
+@jit
+def _more(table: Table, ids: Ints, change: Floats, weight: Floats) -> None:
+    for i in range(ids.shape[0]):
+        row, share = ids[i], weight[i]
+        for d in range(change.shape[1]):
+            table[row, d] += share * change[i, d]

@@ -29,6 +29,7 @@ from foretext.models.word2vec.objectives import (
     alias,
     drawn_negatives,
     negative_loss,
+    scored_at_once,
 )
 from foretext.models.word2vec.tree import grafted, huffman, paths
 from foretext.types import Arrays, Bits, Floats, Ints, Report, State
@@ -112,13 +113,16 @@ class SkipGram:
             self.outward[: len(outward)] = outward
             still[:given] = True
         if first is not None:
-            ids, rows = first
-            trained = (ids < len(kept)) & kept[np.minimum(ids, len(kept) - 1)]
-            self.inward[ids[trained]] = rows[trained]
-            still[ids[trained]] = True
-        self.still = still if getattr(config, "frozen", "nothing") == "given" else NOTHING
+            still[self._placed(*first)] = True
+        self.still = still if config.frozen == "given" else NOTHING
         self._examples: Any = None
         self._pairs: Pairs | None = None
+
+    def _placed(self, ids: Ints, rows: Floats) -> Ints:
+        """Put given vectors in the place of these words' own rows, as far as they are trained; answers which are."""
+        trained = (ids < len(self.kept)) & self.kept[np.minimum(ids, len(self.kept) - 1)]
+        self.inward[ids[trained]] = rows[trained]
+        return ids[trained]
 
     @property
     def _accept(self) -> kernel.Table:
@@ -132,7 +136,7 @@ class SkipGram:
         """Train on the next block. DivergedError at the first non-finite score, before it reaches the tables."""
         epoch, block = divmod(self.done, len(self._cuts) - 1)
         start, stop = int(self._cuts[block]), int(self._cuts[block + 1])
-        if getattr(self.config, "updates", "hogwild") == "synchronous":
+        if self.config.updates == "synchronous":
             results = self._rounds(start, stop, epoch, block)
         else:
             results = self._shards(start, stop, epoch, block)
@@ -196,7 +200,7 @@ class SkipGram:
         first = int(np.searchsorted(sentences, start, side="right")) - 1
         last = int(np.searchsorted(sentences, stop, side="left"))
         ends = np.minimum(sentences[first + 1 : last + 1], stop) - start
-        state = np.array([draws.number(self.seed, "word2vec", *place)], np.uint64)
+        state = np.array([draws.number(self.seed, self.config.name, *place)], np.uint64)
         return self._plan(self.store.ids[start:stop], ends, self.store.held_out[first:last], state), state
 
     def _shards(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
@@ -225,15 +229,13 @@ class SkipGram:
 
     def _rounds(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
         """The block in rounds of `config.shards` parts, each part trained apart from the same tables."""
-        cuts = edges(self.store.sentences, start, stop, synchronous.WORDS)
+        cuts = edges(self.store.sentences, start, stop, self._apart_words())
         count = len(cuts) - 1
 
         def part(number: int) -> synchronous.Change:
             rates = tuple(self._rate((self.done + at / count) / self.total) for at in (number, number + 1))
             planned, state = self._planned(int(cuts[number]), int(cuts[number + 1]), (epoch, block, number))
-            return synchronous.apart(
-                self.objective, self.inward, self.outward, planned, rates, state, self.still
-            )  # fmt: skip
+            return self._apart(planned, rates, state) if planned[3] else synchronous.nothing(self._moving())
 
         results: list[Trained] = []
         for first in range(0, count, self.config.shards):
@@ -241,9 +243,21 @@ class SkipGram:
             results += [change.trained for change in changes]
             if not all(finite for _, _, finite in results):
                 return results
-            synchronous.put_together(self.inward, [change.inward for change in changes])
-            synchronous.put_together(self.outward, [change.outward for change in changes])
+            for table, parts in zip(self._moving(), zip(*(change.rows for change in changes), strict=True), strict=True):
+                synchronous.put_together(table, parts)
         return results
+
+    def _apart_words(self) -> int:
+        """About how many corpus words make a part of a synchronous round."""
+        return synchronous.words(self.config.width)
+
+    def _apart(self, planned: Planned, rates: Any, state: NDArray[np.uint64]) -> synchronous.Change:
+        """A planned part, of at least one word, trained on copies of its rows."""
+        return synchronous.apart(self.objective, self.inward, self.outward, planned, rates, state, self.still)
+
+    def _moving(self) -> tuple[kernel.Table, ...]:
+        """The tables that learn, in the order of a `synchronous.Change`."""
+        return self.inward, self.outward
 
     def _held_out_plan(self) -> Planned:
         """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed)."""
@@ -268,9 +282,9 @@ class SkipGram:
         return Pairs(centre=found.inputs, context=found.told, negative=negative)
 
 
-def pair_loss(inward: Floats, outward: Floats, pairs: Pairs, chunk: int = 4096) -> float:
+def pair_loss(inward: Floats, outward: Floats, pairs: Pairs) -> float:
     """Mean over pairs of −log σ(in·out) − Σ log σ(−in·negative), nats (2013b, eq. 4 with its sign turned)."""
-    total = 0.0
+    total, chunk = 0.0, scored_at_once(outward.shape[1] * (1 + pairs.negative.shape[1]))
     for i in range(0, len(pairs.centre), chunk):
         some = slice(i, i + chunk)
         total += negative_loss(inward[pairs.centre[some]], outward, pairs.context[some], pairs.negative[some])
