@@ -24,8 +24,8 @@ FALLBACK = (0.5, 1.0, 1.5)
 """Discounts where counts of counts give none (a text so small that some n-gram count from 1 to 4 does not occur)."""
 _PIECE = 1 << 16
 """N-grams looked at together."""
-_WINDOW = 1 << 20
-"""Contexts at least whose sums are held at once: 16 MB. They are met in any order, and so must not lie in files; where there
+_WINDOW = 1 << 19
+"""Contexts at least whose sums are held at once: 8 MB. They are met in any order, and so must not lie in files; where there
 are more, all n-grams are gone through once for each window of contexts."""
 
 
