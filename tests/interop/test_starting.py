@@ -13,6 +13,7 @@ from foretext import api
 from foretext.bundle import STATIC_TABLE, Pretrained, load_pretrained
 from foretext.cli import main, run, train
 from foretext.errors import ArtefactError, Preempted, UsageError
+from foretext.evaluation.neighbors import Words, neighbors
 from foretext.first_vectors import KEY
 from foretext.interop.convert import convert
 from foretext.interop.vectors import as_pretrained, open_vectors, to_vectors
@@ -72,6 +73,15 @@ def test_going_on_from_a_file_is_going_on_from_its_folder(layout: str, tmp_path:
     assert row(made, "harbour").any()
     free = trained(tmp_path / "c", source=str(file))
     assert np.array_equal(row(free, "frog"), row(given, "frog")) and not np.array_equal(row(free, "sea"), row(given, "sea"))
+
+
+def test_words_of_a_file_are_not_said_to_be_rare(tmp_path: Path) -> None:
+    """How often their text had them nobody knows, and the few counts of the new text do not change that."""
+    made = trained(tmp_path / "a", source=vectors_file(tmp_path))
+    found = neighbors(made, "frog", n=3)
+    assert isinstance(found, Words) and found.counts == (None,) and "rare" not in found.text() and "seen" not in found.text()
+    longer = api.extend(as_pretrained(vectors_file(tmp_path)), strings_corpus(TEXT), tmp_path / "b").pretrained
+    assert "harbour" in longer.tokenizer.pieces and not np.any(longer.tokenizer.counts)  # type: ignore[attr-defined]
 
 
 def test_first_vectors_from_a_file_are_those_of_its_folder(tmp_path: Path) -> None:
