@@ -4,8 +4,8 @@
 
 Every turn of a side is one whole pass over the same words from fresh tables, the rate falling to its end, and its vectors
 are then judged: so the rounds are also seeds. Vocabulary and encoding, which the peers do before training, are a part of
-their own, and so are the threads and the start. gensim reads `corpus_file`; fastText has no sub-words here, reads its
-text anew in every pass and makes its tables inside the call, so what a call without a pass takes is taken off.
+their own, and so are the threads and the start. gensim reads `corpus_file`; fastText reads its text anew in every pass and
+makes its tables inside the call, so what a call without a pass takes is taken off. It has sub-words in their own part alone.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks import vectors
 from benchmarks.cells import FOLDER, Cell, Check, cell, figures, load, write
 from benchmarks.protocol import Channel, Clock, Request, Round, alternate, quartiles, started
 
-PARTS = ("skip-gram", "cbow", "tree", "vocabulary", "threads", "startup", "quality")
+PARTS = ("skip-gram", "cbow", "tree", "subwords", "vocabulary", "threads", "startup", "quality")
 MIN_COUNT, WINDOW, NEGATIVES, SAMPLE = 5, 5, 5, 1e-3
 THREADS = 2
 """A side, where gates are read."""
@@ -35,6 +35,8 @@ GATES = {
     "cbow-100": {"gensim": 3.0},
     "tree-100": {"gensim": 2.0},
     "cbow-tree-100": {"gensim": 2.0},
+    "subwords-100": {"fastText": 4.0},
+    "subwords-cbow-100": {"fastText": 4.0},
     "vocabulary": {"gensim": 4.0},
     "threads": {"one thread": 1.8},
 }
@@ -52,15 +54,22 @@ def missing() -> list[str]:
 
 def ours(spec: dict[str, Any], channel: Channel) -> None:
     """A side: our stepper."""
+    from foretext.models.word2vec import fasttext, train
     from foretext.models.word2vec.config import Word2VecConfig
-    from foretext.models.word2vec.train import INWARD, stepper
+    from foretext.models.word2vec.fasttext_config import FastTextConfig
+    from foretext.models.word2vec.subwords import vectors_of
 
     text = vectors.read(Path(spec["folder"]))
-    config = Word2VecConfig(
-        width=spec["width"], window=WINDOW, negatives=NEGATIVES, sample=SAMPLE, min_count=spec["min_count"], rate=spec["rate"],
-        architecture="cbow" if spec["cbow"] else "skip-gram", loss="hierarchical-softmax" if spec["tree"] else "negative-sampling",
-        method=spec.get("method", "blocks"),
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "width": spec["width"], "window": WINDOW, "negatives": NEGATIVES, "sample": SAMPLE, "min_count": spec["min_count"],
+        "rate": spec["rate"], "architecture": "cbow" if spec["cbow"] else "skip-gram", "method": spec.get("method", "blocks"),
+    }  # fmt: skip
+    config: Any
+    if spec["subwords"]:
+        config, stepper = FastTextConfig(**common), fasttext.stepper
+    else:
+        loss: Any = "hierarchical-softmax" if spec["tree"] else "negative-sampling"
+        config, stepper = Word2VecConfig(**common, loss=loss), train.stepper
     channel.ready()
     store: Any = text
     for turn, request in enumerate(channel.requests()):
@@ -69,11 +78,15 @@ def ours(spec: dict[str, Any], channel: Channel) -> None:
         for _ in range(run.total if request.steps else 1):
             run.step()
         done = clock.read(len(text.ids), 1)
-        channel.answer(_judged(done, text.words[: len(run.inward)], run.state().arrays[INWARD], request))
+        ids = np.flatnonzero(run.kept)
+        words = [text.words[i] for i in ids.tolist()]
+        table = vectors_of(config, run.state().arrays, text.tokenizer, None)[ids] if spec["subwords"] else run.inward[ids]
+        channel.answer(_judged(done, words, table, request))
 
 
 def gensim(spec: dict[str, Any], channel: Channel) -> None:
-    """A side: gensim's Word2Vec over `corpus_file`."""
+    """A side: gensim's Word2Vec over `corpus_file`. There every worker lets the rate fall as if it had the whole text to
+    itself, so of W workers' rates only the first part in W is seen; `min_alpha` is set so that it ends where ours does."""
     from gensim.models import Word2Vec
 
     text = vectors.read(Path(spec["folder"]))
@@ -82,7 +95,7 @@ def gensim(spec: dict[str, Any], channel: Channel) -> None:
         model = Word2Vec(
             vector_size=spec["width"], window=WINDOW, negative=0 if spec["tree"] else NEGATIVES, hs=int(spec["tree"]),
             sg=int(not spec["cbow"]), sample=SAMPLE, min_count=spec["min_count"], alpha=spec["rate"], seed=turn + 1,
-            min_alpha=spec["rate"] * 1e-4, workers=spec["threads"], epochs=1,  # epochs: its rate falls over these, whatever `train` is told
+            min_alpha=spec["rate"] * (1.0 - spec["threads"] * (1.0 - 1e-4)), workers=spec["threads"], epochs=1,
         )  # fmt: skip
         model.build_vocab(corpus_file=str(text.text))
         clock = Clock()
@@ -92,14 +105,14 @@ def gensim(spec: dict[str, Any], channel: Channel) -> None:
 
 
 def fast_text(spec: dict[str, Any], channel: Channel) -> None:
-    """A side: the released fastText, without sub-words."""
+    """A side: the released fastText."""
     import fasttext
 
     text = vectors.read(Path(spec["folder"]))
     channel.ready()
     given = {
         "model": "cbow" if spec["cbow"] else "skipgram", "dim": spec["width"], "ws": WINDOW, "neg": NEGATIVES,
-        "loss": "hs" if spec["tree"] else "ns", "t": SAMPLE, "minCount": spec["min_count"], "lr": spec["rate"], "maxn": 0,
+        "loss": "hs" if spec["tree"] else "ns", "t": SAMPLE, "minCount": spec["min_count"], "lr": spec["rate"], "maxn": 6 if spec["subwords"] else 0,
         "thread": spec["threads"], "verbose": 0,
     }  # fmt: skip
     for request in channel.requests():  # it takes no seed: two threads give other vectors in every turn anyway
@@ -187,12 +200,15 @@ stepper(Word2VecConfig(), store, epochs=1.0).step()
 def training(name: str, arguments: argparse.Namespace, folder: Path, **spec: Any) -> Cell:
     """One architecture and loss beside the peers."""
     began, before = time.time(), load()
-    tree = spec.setdefault("tree", False)
+    tree, subwords = spec.setdefault("tree", False), spec.setdefault("subwords", False)
     common = {
         "folder": str(folder), "threads": arguments.threads, "min_count": arguments.min_count, "cbow": False,
         "rate": 0.05 if spec.get("cbow") else 0.025, **spec,
     }  # fmt: skip
-    runs = {"ours": "ours", "gensim": "gensim", **({} if tree or spec.get("cbow") else {"fastText": "fast_text"})}
+    runs = {
+        "ours": "ours", **({} if subwords else {"gensim": "gensim"}),
+        **({} if tree or (spec.get("cbow") and not subwords) else {"fastText": "fast_text"}),
+    }  # fmt: skip
     sides = {side: {**common, "run": f"benchmarks.static:{run}"} for side, run in runs.items() if side not in missing()}
     limit = {"run": "benchmarks.static:peak", "threads": arguments.threads, "square": arguments.square, "seconds": arguments.seconds}
     with started({**sides, "product": limit}, inline=arguments.inline) as running:
@@ -204,8 +220,9 @@ def training(name: str, arguments: argparse.Namespace, folder: Path, **spec: Any
     text = vectors.read(folder)
     checks = [Check(name="words of the vocabulary that differ from gensim's", value=abs(sizes["ours"] - sizes["gensim"]), limit=0)] \
         if "gensim" in sizes else []
-    if "gensim" in rounds:
-        checks += _as_good(rounds["ours"], rounds["gensim"], "gensim")
+    for peer in ("gensim", "fastText") if subwords else ("gensim",):
+        if peer in rounds:
+            checks += _as_good(rounds["ours"], rounds[peer], peer)
     return cell(
         f"static-{name}" + ("" if arguments.threads == THREADS else f"-threads-{arguments.threads}"), "static",
         config={"unit": "raw words", "gates": GATES.get(name, {}) if arguments.threads == THREADS else {}, **common, "folder": "",
@@ -213,7 +230,7 @@ def training(name: str, arguments: argparse.Namespace, folder: Path, **spec: Any
         data={"source": text.source, "key": text.key},
         seconds=time.time() - began, load=before, rounds=rounds,
         facts={
-            "peak": quartiles([r.rate for r in best])[1], "flops a word": 0 if tree or spec.get("cbow") else FLOPS * spec["width"],
+            "peak": quartiles([r.rate for r in best])[1], "flops a word": 0 if tree or subwords or spec.get("cbow") else FLOPS * spec["width"],
             "notes": [f"{len(text.ids):,} words of {text.source}, vocabulary {sizes['ours']:,}, {arguments.threads} threads a side",
                       *(f"{peer} was not measured: it is not installed" for peer in missing())],
         },
@@ -242,7 +259,7 @@ def quality(arguments: argparse.Namespace, folder: Path) -> list[Cell]:
         began, before = time.time(), load()
         common = {
             "folder": str(folder), "threads": 1, "min_count": arguments.min_count, "width": arguments.widths[0], "cbow": cbow,
-            "tree": tree, "rate": 0.05 if cbow else 0.025, "run": "benchmarks.static:ours",
+            "tree": tree, "subwords": False, "rate": 0.05 if cbow else 0.025, "run": "benchmarks.static:ours",
         }  # fmt: skip
         with started({"ours": common, "exact": {**common, "method": "pairs"}}, inline=arguments.inline) as running:
             rounds = alternate(
@@ -272,7 +289,7 @@ def threads(arguments: argparse.Namespace, folder: Path) -> Cell:
     """Two threads beside one."""
     common = {
         "folder": str(folder), "min_count": arguments.min_count, "width": arguments.widths[0], "cbow": False, "tree": False,
-        "rate": 0.025, "run": "benchmarks.static:ours",
+        "subwords": False, "rate": 0.025, "run": "benchmarks.static:ours",
     }  # fmt: skip
     sides = {"ours": {**common, "threads": 2}, "one thread": {**common, "threads": 1}}
     return _plain("threads", sides, arguments, folder, f"skip-gram, {arguments.widths[0]} wide: \"ours\" is two threads (Hogwild)")
@@ -320,6 +337,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[Cell]:
             width = arguments.widths[0]
             made.append(training(f"tree-{width}", arguments, folder, width=width, tree=True))
             made.append(training(f"cbow-tree-{width}", arguments, folder, width=width, tree=True, cbow=True))
+        elif part == "subwords":
+            width = arguments.widths[0]
+            made.append(training(f"subwords-{width}", arguments, folder, width=width, subwords=True, rate=0.05))
+            made.append(training(f"subwords-cbow-{width}", arguments, folder, width=width, subwords=True, cbow=True))
         elif part == "quality":
             made += quality(arguments, folder)
         elif part == "startup":

@@ -90,7 +90,8 @@ def read(folder: Path) -> Words:
     source, key = (folder / "source.txt").read_text(encoding="utf-8").split("\n")
     words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")
     ids, sentences = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "sentences.npy")
-    return Words(folder=folder, ids=ids, sentences=sentences, words=words, source=source, key=key)
+    tokenizer = SimpleNamespace(special={}, pieces=words)
+    return Words(folder=folder, ids=ids, sentences=sentences, words=words, source=source, key=key, tokenizer=tokenizer)
 
 
 def _source(source: str, most: int) -> tuple[str, list[str]]:

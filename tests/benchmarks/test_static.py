@@ -72,9 +72,9 @@ def test_all_sides_read_the_same_words(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # what the peers warn of is theirs
 def test_every_part_is_measured_and_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static, "missing", lambda: ["gensim", "fastText"])
-    parts = ["skip-gram", "cbow", "tree", "vocabulary", "threads", "quality"]
+    parts = ["skip-gram", "cbow", "tree", "subwords", "vocabulary", "threads", "quality"]
     made = static.main([*TINY, "--out", str(tmp_path / "cells"), "--parts", *parts])
-    names = {"skip-gram-8", "cbow-8", "tree-8", "cbow-tree-8", "vocabulary", "threads"}
+    names = {"skip-gram-8", "cbow-8", "tree-8", "cbow-tree-8", "subwords-8", "subwords-cbow-8", "vocabulary", "threads"}
     names |= {f"quality-{one}" for one in ("skip-gram", "cbow", "tree", "cbow-tree")}
     assert {cell.name.split(".")[0].removeprefix("static-") for cell in made} == names
     page = render.render(cells.read_all(tmp_path / "cells"))
