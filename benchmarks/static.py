@@ -25,6 +25,8 @@ from benchmarks.protocol import Channel, Clock, Request, Round, alternate, quart
 
 PARTS = ("skip-gram", "cbow", "tree", "vocabulary", "threads", "startup", "quality")
 MIN_COUNT, WINDOW, NEGATIVES, SAMPLE = 5, 5, 5, 1e-3
+THREADS = 2
+"""A side, where gates are read."""
 FLOPS = 131
 """Of exact skip-gram with negative sampling, a raw word and a number of its vector, at these settings."""
 GATES = {
@@ -80,7 +82,7 @@ def gensim(spec: dict[str, Any], channel: Channel) -> None:
         model = Word2Vec(
             vector_size=spec["width"], window=WINDOW, negative=0 if spec["tree"] else NEGATIVES, hs=int(spec["tree"]),
             sg=int(not spec["cbow"]), sample=SAMPLE, min_count=spec["min_count"], alpha=spec["rate"], seed=turn + 1,
-            min_alpha=spec["rate"] * 1e-4, workers=spec["threads"],
+            min_alpha=spec["rate"] * 1e-4, workers=spec["threads"], epochs=1,  # epochs: its rate falls over these, whatever `train` is told
         )  # fmt: skip
         model.build_vocab(corpus_file=str(text.text))
         clock = Clock()
@@ -205,8 +207,9 @@ def training(name: str, arguments: argparse.Namespace, folder: Path, **spec: Any
     if "gensim" in rounds:
         checks += _as_good(rounds["ours"], rounds["gensim"], "gensim")
     return cell(
-        f"static-{name}", "static",
-        config={"unit": "raw words", "gates": GATES.get(name, {}), **common, "folder": "", "rounds": arguments.rounds, "words": len(text.ids)},
+        f"static-{name}" + ("" if arguments.threads == THREADS else f"-threads-{arguments.threads}"), "static",
+        config={"unit": "raw words", "gates": GATES.get(name, {}) if arguments.threads == THREADS else {}, **common, "folder": "",
+                "rounds": arguments.rounds, "words": len(text.ids)},
         data={"source": text.source, "key": text.key},
         seconds=time.time() - began, load=before, rounds=rounds,
         facts={
@@ -335,7 +338,7 @@ def main(given: Sequence[str] | None = None) -> list[Cell]:
     parser.add_argument("--text", choices=("real", "zipf"), default="real")
     parser.add_argument("--widths", type=int, nargs="+", default=[100, 300], help="the first one where a part has but one")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[part for part in PARTS if part != "quality"])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=THREADS, help="a side; another number makes cells of its own")
     parser.add_argument("--min-count", type=int, default=MIN_COUNT)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--square", type=int, default=1024, help="side of the matrix product that measures the peak")

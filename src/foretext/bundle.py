@@ -152,7 +152,7 @@ class Pretrained:
 
     def save(self, path: Path, *, curve: Path | None = None, replace: bool = False) -> "Pretrained":
         """Write the sealed folder `path`; the same model, now with its path and key."""
-        with sealing(path, kind=PRETRAINED, key=self._content_key(), meta=self._meta(), replace=replace) as draft:
+        with sealing(path, kind=PRETRAINED, key=self.content_key(), meta=self._meta(), replace=replace) as draft:
             self.write(draft)
             if curve is not None and curve.exists():
                 shutil.copyfile(curve, draft / "training.jsonl")
@@ -167,7 +167,8 @@ class Pretrained:
             (folder / "tokenizers" / name).mkdir(parents=True)
             tokenizer.save(folder / "tokenizers" / name)
 
-    def _content_key(self) -> str:
+    def content_key(self) -> str:
+        """The key of the folder that `save` writes: of what decides the content, not of the numbers themselves."""
         from foretext.folder import fingerprint
 
         came = self.provenance

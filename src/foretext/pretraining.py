@@ -162,10 +162,11 @@ def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe
         return recipe
     theirs, mine = source.recipe.family, recipe.family
     if theirs.name != mine.name:
+        lend = "encode" in family(theirs.name).can & family(mine.name).can
         raise UsageError(
             f"recipe {recipe.name} trains {mine.name}, the model to go on from is {theirs.name}",
             file=source.path,
-            remedy=f"choose a recipe of {theirs.name}",
+            remedy=f"choose a recipe of {theirs.name}" + (", or take its vectors alone with --init-embeddings" if lend else ""),
         )
     shape: Any = theirs
     if family(mine.name).stepper is not None:

@@ -12,7 +12,7 @@ from foretext import api, preflight
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.cli import main, run
 from foretext.errors import DataError, ResourceError, UsageError
-from foretext.evaluation.language import best_weight, mixture, perplexity
+from foretext.evaluation.language import best_weight, crossed, mixture, perplexity
 from foretext.evaluation.score import score, scorer_of
 from foretext.first_vectors import settled
 from foretext.models.catalog import FAMILIES, require
@@ -75,6 +75,20 @@ def test_the_mixture_is_below_both_where_its_weight_is_chosen(world: dict[str, P
     assert "mixture" in chosen.text() and "give --dev" in half.text()
     mixed = perplexity([world["streams"], world["nnlm"]], strings_corpus(OTHER))
     assert mixed.ends == 0, "a place that only one of the two predicts is counted"
+
+
+def test_crossed_weights_have_not_seen_what_they_are_measured_on(world: dict[str, Pretrained]) -> None:
+    pair = [world["ngram"], world["nnlm"]]
+    halves = strings_corpus(TEXT[:3]), strings_corpus([*OTHER, TEXT[0]])
+    found = crossed(pair, halves, names=("a", "b"))
+    parts = [perplexity(pair, one, dev=other) for one, other in (halves, halves[::-1])]
+    places = [part.places for part in parts]
+    assert parts[0].weight != parts[1].weight
+    assert found.weight == pytest.approx(np.average([part.weight for part in parts], weights=places))
+    assert found.mixture == pytest.approx(np.average([part.mixture for part in parts], weights=places))
+    assert found.nats == pytest.approx(np.average([part.nats for part in parts], axis=0, weights=places))
+    assert (found.names, found.places, found.chosen) == (("a", "b"), sum(places), True)
+    assert (found.tokens, found.characters) == tuple(sum(getattr(part, n) for part in parts) for n in ("tokens", "characters"))
 
 
 def test_em_finds_the_likeliest_weight() -> None:
@@ -155,6 +169,8 @@ def test_two_vocabularies_and_no_text_are_refused(world: dict[str, Pretrained], 
     other = api.pretrain("ngram", strings_corpus(OTHER), tmp_path / "other", setting=setting, config={"held_out": 0.0, "tokenizer": {"min_count": 1}})
     with pytest.raises(UsageError, match="other tokens"):
         perplexity([world["ngram"], other], strings_corpus(OTHER))
+    with pytest.raises(UsageError, match="other tokens"):
+        crossed([world["ngram"], other], (strings_corpus(OTHER), strings_corpus(OTHER)))
 
 
 def test_the_command(world: dict[str, Pretrained], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

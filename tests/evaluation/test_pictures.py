@@ -12,7 +12,8 @@ from tests.evaluation.vector_world import model
 from foretext.bundle import SOURCE, Pretrained, build_model
 from foretext.errors import ArtefactError, UsageError
 from foretext.evaluation import canvas
-from foretext.evaluation.canvas import figure, fonts, placed, printable, write
+from foretext.evaluation import polysemy as polysemy_module
+from foretext.evaluation.canvas import Labels, figure, fonts, leader, placed, printable, write
 from foretext.evaluation.curve import curve_picture, read_curve
 from foretext.evaluation.maps import Point, map_picture, principal, scatter_labelled, word_map
 from foretext.evaluation.polysemy import polysemy, polysemy_picture, snippet
@@ -114,6 +115,21 @@ def test_no_label_meets_another_or_a_point() -> None:
     assert np.median(nearest) < 12
 
 
+def test_lines_to_far_labels_go_round_the_other_labels() -> None:
+    """A dozen points in a heap: not all have their label beside them."""
+    joined = 0
+    for seed in range(6):
+        points, sizes = np.random.default_rng(seed).normal(400, 40, (12, 2)), np.tile((60.0, 12.0), (12, 1))
+        centres = placed(points, sizes, (800.0, 800.0))
+        assert centres is not None
+        ends = [leader(*one) for one in zip(points, centres, sizes, strict=True)]
+        for point, end in zip(points, ends, strict=True):
+            way = np.linspace(point, point if end is None else end, 201)
+            assert not (np.abs(way[:, None] - centres) < sizes / 2 - 1e-6).all(axis=2).any()
+        joined += sum(end is not None for end in ends)
+    assert joined > 6
+
+
 def test_where_there_is_no_room_there_is_no_place() -> None:
     points, sizes = np.full((3, 2), 50.0), np.full((3, 2), (40.0, 12.0))
     centres = placed(points, sizes, (200.0, 200.0))
@@ -135,9 +151,10 @@ def test_the_drawn_map_has_every_word_and_says_what_its_axes_show(tmp_path: Path
     # a picture of dots, with no font for Chinese: numbers, and what they stand for
     monkeypatch.setattr(canvas, "chinese_fonts", list)
     (said,) = map_picture(found, tmp_path / "map.png")
-    assert f"{[p.word for p in found.points].index('苹0') + 1} 苹0" in said
+    lost = [p.word for p in found.points if not p.word.isascii()]
+    assert said.endswith(": " + "  ".join(f"{number} {word}" for number, word in enumerate(lost, start=1)))
     assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
-    assert printable(["苹果", "a$b"]) == ["1", "2"]
+    assert printable(["a$b", "苹果", "香蕉", "苹果"]) == [r"a\$b", "1", "2", "1"]
     assert printable(["苹果", "a$b"], Path("x.svg")) == ["苹果", r"a\$b"]
 
 
@@ -263,10 +280,29 @@ def test_a_sense_that_is_crowded_out_is_shown_with_its_rank(static: Pretrained) 
     assert "(no. " in polysemy_picture_labels(found)[-1]
 
 
+def test_a_string_has_one_number_throughout_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Title, legend, points and bars of a picture of dots without a font for Chinese."""
+    monkeypatch.setattr(canvas, "chinese_fonts", list)
+    places = {{"bank": "打", "river": "河", "coin": "钱"}.get(word, word): place for word, place in PLACES.items()}
+    world = model(places, counts=[9000, 8000, 7000, 6000, 5000, 4000, 300, 200, 190, 180, 170, 160, 150, 140])
+    found = polysemy(world, [re.sub(r"\[[Bb]ank\]", "[打]", one).replace("water:", "水:").replace("river", "河") for one in SENTENCES], n=8)
+    drawn: list[Any] = []
+    monkeypatch.setattr(polysemy_module, "write", lambda made, file: drawn.append(made))
+    (said,) = polysemy_picture(found, tmp_path / "p.png")
+    number = {word: said.split(": ", 1)[1].split("  ").index(f"{n} {word}") + 1 for n, word in enumerate(("水", "打"), 1)}
+    assert number == {"水": 1, "打": 2} and "3 " in said and "money" not in said
+    left, right = drawn[0].axes
+    legend = [text.get_text() for text in left.get_legend().get_texts()]
+    texts = [text.get_text() for text in left.texts]
+    assert left.get_title().startswith("2: one vector") and legend == ["1", "money"] and texts[0] == "2 ×4"
+    assert [text.get_text().split(" (")[0] for text in right.get_yticklabels()] == texts[1:]
+    assert polysemy_picture(found, tmp_path / "p.svg") == []
+
+
 def polysemy_picture_labels(found: Any) -> list[str]:
     from foretext.evaluation.polysemy import _ranked
 
-    return [_ranked(lean, number) for number, lean in enumerate(found.nearest, 1)]
+    return [_ranked(lean, number, Labels(())) for number, lean in enumerate(found.nearest, 1)]
 
 
 @pytest.fixture(scope="module")

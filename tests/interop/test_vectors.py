@@ -7,11 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foretext.bundle import load_pretrained
+from foretext import api
+from foretext.bundle import Pretrained, load_pretrained
 from foretext.errors import ArtefactError, ForetextError, ResourceError, UsageError
 from foretext.evaluation.neighbors import Words, neighbors
 from foretext.interop import vector_checks
-from foretext.interop.vectors import as_pretrained, from_vectors, read_glove, read_vectors, read_word2vec, to_vectors
+from foretext.interop.vectors import (
+    LAYOUTS,
+    as_pretrained,
+    from_vectors,
+    read_glove,
+    read_vectors,
+    read_word2vec,
+    to_vectors,
+)
+from foretext.models.catalog import FAMILIES, static
+from foretext.pretraining import Setting
+from foretext.recipes import find
+from foretext.text.corpus import strings_corpus
 
 TEXT = "3 2\nthe 0.5 -1.25\n河 1e-3 2\nriver 0.1 3.0\n"
 
@@ -156,3 +169,40 @@ def test_more_than_the_memory_is_refused_before_it_is_taken(source: Path, monkey
     monkeypatch.setattr(vector_checks, "available", lambda: (10, "memory available"))
     with pytest.raises(ResourceError, match="memory available"):
         read_vectors(source)
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pretrained]:
+    """A tiny model of every family that has static vectors, as the catalog says."""
+    folder = tmp_path_factory.mktemp("families")
+    setting = Setting(threads=1, device="cpu", workers=0, cache=folder / "cache")
+    text = strings_corpus(["The river runs to the sea .", "A ship sails on the wide sea ."] * 6)
+    made = {}
+    for name in filter(static, FAMILIES):
+        own = {"hidden": 4} if name == "nnlm" else {"min_count": 1}
+        config = {"family": {"width": 4, "epochs": 1.0, **own}, "tokenizer": {"min_count": 2}, "held_out": 0.1}
+        made[name] = api.pretrain(name, text, folder / name, config=config, setting=setting)
+    return made
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", list(filter(static, FAMILIES)))
+def test_every_family_of_static_vectors_is_written(
+    name: str, layout: str, families: dict[str, Pretrained], tmp_path: Path
+) -> None:
+    """Whatever else it is: NNLM's matrix C, and the vectors that fastText makes of letters."""
+    model = families[name]
+    assert model.vectors.any()
+    assert "read back and equal" in to_vectors(model, tmp_path / "out", layout)
+    again = as_pretrained(tmp_path / "out")
+    theirs = dict(zip(again.tokenizer.pieces, again.vectors, strict=True))
+    for word, row in zip(model.tokenizer.pieces, model.vectors, strict=True):
+        if word not in model.tokenizer.special:
+            np.testing.assert_allclose(theirs[word], row, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_families_without_static_vectors_are_told_which_have_them(layout: str, tmp_path: Path) -> None:
+    ngram = Pretrained(recipe=find("ngram"), tokenizers={}, arrays={})
+    with pytest.raises(UsageError, match=r"ngram has none; these have: word2vec, glove, nnlm, fasttext"):
+        to_vectors(ngram, tmp_path / "out", layout)

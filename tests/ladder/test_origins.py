@@ -56,7 +56,7 @@ def test_a_source_is_known_by_its_content(tmp_path: Path) -> None:
     assert content_key(moved) == content_key(one) != content_key(other)
     nudged = {**one.arrays, "heads.masked.bias": one.arrays["heads.masked.bias"] + np.float32(1e-7)}
     assert content_key(replace(one, arrays=nudged)) != content_key(one)
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="no such file or folder"):
         opened_source(str(tmp_path / "absent"))
     with pytest.raises(UsageError, match=r"no config\.json"):
         opened_source(str(tmp_path))

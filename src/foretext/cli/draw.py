@@ -42,6 +42,6 @@ def polysemy(chosen: options.Polysemy) -> None:
     if chosen.out is not None:
         checked_ending(chosen.out)
     found = polysemy(load_pretrained(chosen.pretrained), chosen.sentences, n=chosen.n)
-    if chosen.out is not None:
-        polysemy_picture(found, chosen.out)
+    for remark in polysemy_picture(found, chosen.out) if chosen.out is not None else []:
+        note(remark)
     write_json(found.as_json()) if chosen.json else say(found.text())

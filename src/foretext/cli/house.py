@@ -25,7 +25,8 @@ def info(chosen: options.Info) -> None:
         return
     say(f"{chosen.dir}: {sealed.kind}, key {sealed.key}")
     for name, value in {**(sealed.meta or {}), **about.get("provenance", {})}.items():
-        say(f"  {name}: {_plain(value)}")
+        if value not in ("", {}):
+            say(f"  {name}: {_plain(value)}")
     table(["file", "bytes"], [[name, f"{size:,}"] for name, size in about["files"].items()])
     say("every checksum holds" if chosen.verify else "checksums not read; --verify reads them")
 

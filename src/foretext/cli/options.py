@@ -63,10 +63,11 @@ class Pretrain:
     """The folder to make; while it runs, its work lies beside it in OUT.run."""
     reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
     from_: Annotated[Path | None, conf.arg(name="from")] = None
-    """Go on from this pretrained folder's weights and vocabulary."""
-    init_embeddings: Annotated[str | None, conf.arg(metavar="random|auto|FOLDER")] = None
+    """Go on from the weights and vocabulary of this pretrained folder, or from another program's word vectors: a file of
+    word2vec's, GloVe's or fastText's, a folder of spaCy's."""
+    init_embeddings: Annotated[str | None, conf.arg(metavar="random|auto|FOLDER|FILE")] = None
     """What the embeddings start from: random; auto (skip-gram vectors trained for seconds on the same pieces); or the
-    vectors of a pretrained folder, matched piece by piece. The recipe's own by default."""
+    vectors of a pretrained folder or of another program's file, matched piece by piece. The recipe's own by default."""
     config: Path | None = None
     """TOML laid over the recipe."""
     minutes: float | None = None
@@ -323,7 +324,7 @@ class Ladder:
     labels: tuple[int, ...] = ()
     """Labels a class, e.g. 5 20 100."""
     from_: Annotated[tuple[str, ...], conf.arg(name="from", metavar="NAME=PATH")] = ()
-    """Rungs of weights that exist, as they are: a foretext folder, or one in Hugging Face's layout."""
+    """Rungs of weights that exist, as they are: a foretext folder, one in Hugging Face's layout, or a file of word vectors."""
     continued: Annotated[tuple[str, ...], conf.arg(metavar="NAME=PATH")] = ()
     """The same, pretrained further on the corpus with the recipe bert-continue."""
     seeds: int | None = None

@@ -48,10 +48,10 @@ def pretrain(chosen: options.Pretrain) -> None:
     if chosen.resume and is_finished(chosen.out):
         _made(load_pretrained(chosen.out), chosen.json)
         return
-    source = load_pretrained(chosen.from_) if chosen.from_ else None
+    source = api.source_of(recipe, chosen.from_) if chosen.from_ else None
     corpus = open_corpus(list(chosen.corpus), reading_of(chosen.reading))
     if chosen.dry_run:
-        found = dry_run(recipe, corpus, source=source, setting=setting, watch=watch)
+        found = dry_run(recipe, corpus, source=source, vectors=api.vectors_of(recipe), setting=setting, watch=watch)
         write_json(found) if chosen.json else table(["what", "how much"], _forecast(found))
         return
     made = api.pretrain(recipe, corpus, chosen.out, source=source, setting=setting, watch=watch, resume=chosen.resume)

@@ -6,7 +6,7 @@ matplotlib is imported only when something is drawn. N labels
 import contextlib
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ ENDINGS = (".png", ".svg", ".pdf")
 COLOURS = ("#2f6db3", "#d1662b", "#3a8a4d", "#a03b74", "#7a6a1f", "#5a51a8", "#188a8d", "#b3373f", "#6b6b6b", "#8a5a3c")
 """Hues of groups, told apart on white, by colour-blind readers too as far as ten can be."""
 _LONGEST = 24
+_FAR = 12.0
+"""Pixels between a point and its label from which a line joins the two: nobody could tell whose label it is."""
 
 
 @contextlib.contextmanager
@@ -77,22 +79,46 @@ def drawable(labels: Sequence[str], file: Path | None = None) -> bool:
     return plain or (file is not None and file.suffix == ".svg") or bool(chinese_fonts())
 
 
+class Labels:
+    """How the strings of one picture are drawn: shortened, "$" made literal, and where no font here has the characters of
+    one, by a number, the same wherever it stands in the picture."""
+
+    def __init__(self, strings: Iterable[str], file: Path | None = None) -> None:
+        lost = [string for string in dict.fromkeys(strings) if not drawable([string], file)]
+        self._numbers = {string: number for number, string in enumerate(lost, start=1)}
+
+    def __call__(self, string: str, longest: int = _LONGEST) -> str:
+        if string in self._numbers:
+            return str(self._numbers[string])
+        cut = string if len(string) <= longest else string[: longest - 1] + "…"
+        return cut.replace("$", r"\$")
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the numbers stand for, in a line; [] where there are none."""
+        if not self._numbers:
+            return []
+        what = "no installed font has Chinese characters, so numbers stand for the words (write .svg, or install Noto Sans CJK SC): "
+        return [what + "  ".join(f"{number} {string}" for string, number in self._numbers.items())]
+
+
 def printable(labels: Sequence[str], file: Path | None = None, longest: int = _LONGEST) -> list[str]:
-    """Labels as they can be drawn: shortened, "$" made literal, and by number where no font has their characters."""
-    able = drawable(labels, file)
-    cut = [label if len(label) <= longest else label[: longest - 1] + "…" for label in labels]
-    return [c.replace("$", r"\$") if able else str(i + 1) for i, c in enumerate(cut)]
+    """Labels as `Labels` draws them."""
+    drawn = Labels(labels, file)
+    return [drawn(label, longest) for label in labels]
 
 
 def placed(points: Floats, sizes: Floats, area: tuple[float, float], *, clear: float = 5.0) -> Floats | None:
     """Centres [N,2] for labels of `sizes` [N,2] beside `points` [N,2], all in pixels inside (0,0)–`area`: no label meets
-    another, or comes nearer than `clear` to any point. Labels are set in their order, each as near to its point as there
-    is room, right and above first. None where one finds no room."""
+    another, or comes nearer than `clear` to any point, and as few lines (see `leader`) as can be are drawn through labels.
+    Labels are set in their order, each as near to its point as that allows, right and above first. None where one finds no
+    room."""
     angles = np.deg2rad([0, 45, 315, 90, 180, 135, 225, 270, 22, 338, 67, 158, 202, 112, 248, 292])
     ways = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     steps = np.repeat(np.arange(clear + 2, max(area) / 2, 5.0), len(ways))
     ways = np.tile(ways, (len(steps) // len(ways), 1))
     found = np.zeros((len(points), 2))
+    lines = np.zeros((0, 2, 2))
     for n, (point, size) in enumerate(zip(points, sizes, strict=True)):
         half = size / 2
         centres = point + ways * (half + steps[:, None])
@@ -101,8 +127,21 @@ def placed(points: Floats, sizes: Floats, area: tuple[float, float], *, clear: f
         free &= ~_meets(centres, half, found[:n], sizes[:n] / 2 + 1)
         if not free.any():
             return None
-        found[n] = centres[int(np.argmax(free))]
+        ends = np.clip(point, centres - half, centres + half)
+        far = np.abs(ends - point).max(axis=1) > _FAR
+        struck = far * _strikes(np.broadcast_to(point, ends.shape), ends, found[:n], sizes[:n] / 2).sum(axis=1)
+        struck += _strikes(lines[:, 0], lines[:, 1], centres, np.broadcast_to(half, centres.shape)).sum(axis=0)
+        best = int(np.argmin(np.where(free, struck, np.iinfo(struck.dtype).max)))
+        found[n] = centres[best]
+        if far[best]:
+            lines = np.concatenate([lines, np.stack([point, ends[best]])[None]])
     return found
+
+
+def leader(point: Floats, centre: Floats, size: Floats) -> Floats | None:
+    """Where the line from a point to its label ends [2]: at the label's edge; None where the label is near enough without."""
+    end: Floats = np.clip(point, centre - size / 2, centre + size / 2)
+    return end if np.abs(end - point).max() > _FAR else None
 
 
 def extent(text: Any, renderer: Any) -> tuple[float, float]:
@@ -114,6 +153,17 @@ def extent(text: Any, renderer: Any) -> tuple[float, float]:
         return float(box.width), float(box.height)
     em = renderer.points_to_pixels(text.get_fontsize())
     return max(float(box.width), em * (wide + 0.6 * (len(text.get_text()) - wide))), max(float(box.height), 1.2 * em)
+
+
+def _strikes(starts: Floats, ends: Floats, centres: Floats, halves: Floats) -> Bits:
+    """Which lines [K] cross which boxes [M]: [K,M]."""
+    ways = (ends - starts)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a line along one axis is in a box's strip everywhere or nowhere
+        one, other = ((centres + side * halves)[None] - starts[:, None] for side in (-1.0, 1.0))
+        one, other = one / ways, other / ways
+    enter, leave = np.fmin(one, other).max(axis=2), np.fmax(one, other).min(axis=2)
+    crossed: Bits = np.asarray((enter < leave) & (enter < 1.0) & (leave > 0.0))
+    return crossed
 
 
 def _meets(centres: Floats, half: Floats, others: Floats, halves: Floats) -> Bits:

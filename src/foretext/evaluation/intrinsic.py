@@ -163,7 +163,7 @@ def evaluate_vectors(
         raise missing[0][1]
     told = [f"not here: {', '.join(one.name for one, _ in missing)}; {missing[0][1].remedy}"] if missing else []
     return Evaluation(
-        lines=tuple(lines), unknown=tuple(unknown), missing=tuple(told), compared=table.size, most=most, method=how,
+        lines=tuple(lines), unknown=tuple(unknown), missing=tuple(told), compared=table.size, most=table.most, method=how,
         about=table.about,
     )
 

@@ -6,8 +6,8 @@ predicted and counted too, as the field does (SRILM's "ppl", not its "ppl1"); wh
 A masked model gets its pseudo-perplexity (Salazar et al. 2020, section 2.3), which compares masked models alone.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -56,19 +56,20 @@ class Language:
         """For programs."""
         about = {"tokens": self.tokens, "ends": self.ends, "unknown share": self.unknown, "characters": self.characters}
         rows = [
-            {"model": name, "nats": nats, "perplexity": float(np.exp(-nats)), "bits a character": self._bits(nats)}
+            {"model": name, "nats": nats, "perplexity": float(np.exp(-nats)), "bits a character": self.bits(nats)}
             for name, nats in self._rows()
         ]
         mixed = {} if self.weight is None else {"weight": self.weight, "weight chosen": self.chosen}
         return {"models": rows, "pseudo": self.pseudo, **about, **mixed}
 
-    def _bits(self, nats: float) -> float:
+    def bits(self, nats: float) -> float:
+        """Bits a character of the text, of a model whose mean is `nats` a counted place."""
         return float(-nats * self.places / max(1, self.characters) / np.log(2.0))
 
     def text(self) -> str:
         """For people."""
         kind = "pseudo-perplexity" if self.pseudo else "perplexity"
-        lines = [f"{kind} {np.exp(-nats):,.1f}  {self._bits(nats):.3f} bits a character  {name}" for name, nats in self._rows()]
+        lines = [f"{kind} {np.exp(-nats):,.1f}  {self.bits(nats):.3f} bits a character  {name}" for name, nats in self._rows()]
         ends = f" and {self.ends:,} ends of sentences" if self.ends else ""
         lines.append(f"of {self.tokens:,} tokens{ends}; {self.unknown:.2%} of the tokens unknown")
         if self.weight is not None:
@@ -85,24 +86,55 @@ def perplexity(
     Errors: a family that cannot score, two models with different vocabularies, a mixture with a masked model →
     UsageError; a text without a token → DataError.
     """
-    told = tuple(names or [model.path.name if model.path else model.recipe.name for model in models])
+    told = _told(models, names)
     assert len(models) == len(told) and len(models) in (1, 2)
     if len(models) == 1 and dev is not None:
         raise UsageError("there is no mixture of one model", place="dev", remedy="give two models, or leave --dev out")
     if len(models) == 1 and not reads_on(models[0]):
         return _pseudo(models[0], corpus, told)
-    scorers = [scorer_of(model) for model in models]
-    _require_alike(models)
+    scorers = _scorers(models)
     weight = 0.5
     if dev is not None:
         both = [part.probabilities for part in _parts(models[0], scorers, dev)]
         if not both:
             raise DataError("the text to choose a weight by has no token")
         weight = best_weight(np.exp(np.concatenate(both, axis=1)))
-    sums, mixed, tokens, ends, unknown, characters = np.zeros(len(models)), 0.0, 0, 0, 0, 0
-    for part in _parts(models[0], scorers, corpus):
+    found = _summed(told, ((part, weight) for part in _parts(models[0], scorers, corpus)))
+    return replace(found, weight=weight if len(models) == 2 else None, chosen=dev is not None)
+
+
+def crossed(models: Sequence[Pretrained], halves: tuple[Corpus, Corpus], *, names: Sequence[str] | None = None) -> Language:
+    """Two models and their mixture on both halves of a text together, the weight for each half chosen on the other: no
+    weight has seen what it is measured on, and no further text is needed. `weight`: the mean over the places. Errors as
+    `perplexity`'s."""
+    told = _told(models, names)
+    scorers = _scorers(models)
+    parts = [list(_parts(models[0], scorers, half)) for half in halves]
+    if not all(parts):
+        raise DataError("one half of the text has no token")
+    both = [np.exp(np.concatenate([part.probabilities for part in half], axis=1)) for half in parts]
+    weights = [best_weight(both[1]), best_weight(both[0])]
+    found = _summed(told, ((part, weight) for half, weight in zip(parts, weights, strict=True) for part in half))
+    places = [half.shape[1] for half in both]
+    return replace(found, weight=float(np.average(weights, weights=places)), chosen=True)
+
+
+def _told(models: Sequence[Pretrained], names: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(names or [model.path.name if model.path else model.recipe.name for model in models])
+
+
+def _scorers(models: Sequence[Pretrained]) -> list[Scorer]:
+    made = [scorer_of(model) for model in models]
+    _require_alike(models)
+    return made
+
+
+def _summed(names: tuple[str, ...], parts: "Iterable[tuple[_Part, float]]") -> Language:
+    """All parts together, each with the first model's weight in the mixture; DataError where they hold no token."""
+    sums, mixed, tokens, ends, unknown, characters = np.zeros(len(names)), 0.0, 0, 0, 0, 0
+    for part, weight in parts:
         sums += part.probabilities.sum(axis=1)
-        if len(models) == 2:
+        if len(names) == 2:
             mixed += float(mixture(part.probabilities, weight).sum())
         tokens, ends = tokens + part.tokens, ends + part.ends
         unknown, characters = unknown + part.unknown, characters + part.characters
@@ -110,8 +142,8 @@ def perplexity(
         raise DataError("the text has no token")
     places = tokens + ends
     return Language(
-        names=told, nats=tuple((sums / places).tolist()), tokens=tokens, ends=ends, unknown=unknown / tokens, characters=characters,
-        mixture=mixed / places if len(models) == 2 else None, weight=weight if len(models) == 2 else None, chosen=dev is not None,
+        names=names, nats=tuple((sums / places).tolist()), tokens=tokens, ends=ends, unknown=unknown / tokens, characters=characters,
+        mixture=mixed / places if len(names) == 2 else None,
     )  # fmt: skip
 
 

@@ -16,13 +16,13 @@ from foretext.bundle import Pretrained
 from foretext.errors import UsageError, unknown
 from foretext.evaluation.canvas import (
     COLOURS,
+    Labels,
     checked_ending,
-    drawable,
     extent,
     figure,
     fonts,
+    leader,
     placed,
-    printable,
     write,
 )
 from foretext.evaluation.search import index
@@ -166,11 +166,12 @@ def map_picture(found: WordMap, file: Path) -> list[str]:
     word is shown. Errors: another ending than .png, .svg or .pdf → UsageError."""
     checked_ending(file)
     words = [point.word for point in found.points]
+    labels = Labels(words, file)
     size = max(4.5, len(words) ** 0.5)
     with fonts():
         while True:
             made, (axes,) = figure(size * 1.3, size)
-            if scatter_labelled(made, axes, found.points, printable(words, file)) is not None:
+            if scatter_labelled(made, axes, found.points, [labels(word) for word in words]) is not None:
                 break
             size *= _GROW
         if found.shares:
@@ -179,10 +180,7 @@ def map_picture(found: WordMap, file: Path) -> list[str]:
         else:
             axes.set_xlabel("t-SNE: near is near, far says nothing")
     write(made, file)
-    if drawable(words, file):
-        return []
-    return ["no installed font has Chinese characters, so numbers stand for the words (write .svg, or install Noto Sans CJK SC): "
-            + "  ".join(f"{number} {word}" for number, word in enumerate(words, start=1))]
+    return labels.remarks
 
 
 def scatter_labelled(made: Any, axes: Any, points: Sequence[Point], labels: Sequence[str]) -> list[Any] | None:
@@ -216,8 +214,8 @@ def scatter_labelled(made: Any, axes: Any, points: Sequence[Point], labels: Sequ
     for n, centre in zip(order.tolist(), centres, strict=True):
         x, y = back.transform(centre + corner)
         texts[n].set_position((x, y))
-        edge = np.clip(pixels[n], centre - sizes[n] / 2, centre + sizes[n] / 2)
-        if np.abs(edge - pixels[n]).max() > 12:  # too far to tell whose label it is
+        edge = leader(pixels[n], centre, sizes[n])
+        if edge is not None:
             end = back.transform(edge + corner)
             axes.plot([places[n, 0], end[0]], [places[n, 1], end[1]], color=colours[n], linewidth=0.5, alpha=0.6, zorder=1)
     return texts

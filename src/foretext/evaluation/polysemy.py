@@ -16,7 +16,7 @@ import numpy as np
 
 from foretext.bundle import Pretrained
 from foretext.errors import UsageError
-from foretext.evaluation.canvas import COLOURS, checked_ending, figure, fonts, printable, write
+from foretext.evaluation.canvas import COLOURS, Labels, checked_ending, figure, fonts, write
 from foretext.evaluation.maps import Point, principal, scatter_labelled
 from foretext.evaluation.occurrences import word_vectors
 from foretext.evaluation.query import Query, highlighted, parse_query
@@ -242,47 +242,49 @@ def _context(table: WordTable, uses: Sequence[Use]) -> Floats:
 # ── drawing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def polysemy_picture(found: Polysemy, file: Path) -> None:
+def polysemy_picture(found: Polysemy, file: Path) -> list[str]:
     """Left, one vector a word: the one point of all uses amid its nearest words, each in the colour of the sense it leans
     to; otherwise the uses of the top layer, in the colours of their senses. Right: how far each word leans; or cosines
-    within and between senses, layer by layer."""
+    within and between senses, layer by layer. Returns remarks, as `map_picture`."""
     checked_ending(file)
-    words = [*found.senses, found.word, *(lean.word for lean in found.nearest), *(use.query.string for use in found.uses)]
-    senses = printable([*found.senses, *words], file)[: len(found.senses)]
-    points, labels = _points(found)
+    uses = () if found.one_vector else tuple(snippet(use.query) for use in found.uses)
+    labels = Labels([*found.senses, found.word, *(lean.word for lean in found.nearest), *uses], file)
+    points = _points(found, labels)
     with fonts():
         size = 5.4
         while True:
             made, (left, right) = figure(size * 2.2, size, 2, width_ratios=(1.5, 1.0))
-            _leans(right, found, file) if found.nearest else _layers(right, found)
-            title = f"{found.word}: one vector in all {len(found.uses)} sentences" if found.one_vector else f"{found.word}: its uses in the top layer"
-            left.set_title(printable([title], file, longest=60)[0], fontsize=11)
-            for number, sense in enumerate(senses):
-                left.scatter([], [], c=COLOURS[number % len(COLOURS)], s=20, label=sense)
-            left.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=len(senses), frameon=False)
-            if scatter_labelled(made, left, points, printable(labels, file, longest=44)) is not None:
+            _leans(right, found, labels) if found.nearest else _layers(right, found)
+            said = f"one vector in all {len(found.uses)} sentences" if found.one_vector else "its uses in the top layer"
+            left.set_title(f"{labels(found.word)}: {said}", fontsize=11)
+            for number, sense in enumerate(found.senses):
+                left.scatter([], [], c=COLOURS[number % len(COLOURS)], s=20, label=labels(sense))
+            left.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=len(found.senses), frameon=False)
+            if scatter_labelled(made, left, points, [point.word for point in points]) is not None:
                 break
             size *= 1.2
     write(made, file)
+    return labels.remarks
 
 
-def _points(found: Polysemy) -> tuple[list[Point], list[str]]:
-    """What the left panel shows, and the labels."""
+def _points(found: Polysemy, labels: Labels) -> list[Point]:
+    """What the left panel shows, each with its label."""
     if not found.one_vector:
-        labels = [snippet(use.query) for use in found.uses]
-        points = [
-            Point(word=label, x=float(x), y=float(y), group=found.senses.index(use.sense), asked=False, cosine=1.0, count=None)
-            for label, use, (x, y) in zip(labels, found.uses, found.places, strict=True)
-        ]
-        return points, labels
+        return [
+            Point(
+                word=labels(snippet(use.query), longest=44), x=float(x), y=float(y), group=found.senses.index(use.sense), asked=False,
+                cosine=1.0, count=None,
+            )
+            for use, (x, y) in zip(found.uses, found.places, strict=True)
+        ]  # fmt: skip
     rows = unit(np.stack([found.vector, *(lean.vector for lean in found.nearest)]))
     places = principal(rows)[0]
     groups = [-1, *(found.senses.index(lean.sense) for lean in found.nearest)]
-    labels = [f"{found.word} ×{len(found.uses)}", *(lean.word for lean in found.nearest)]
+    names = [f"{labels(found.word)} ×{len(found.uses)}", *(labels(lean.word) for lean in found.nearest)]
     return [
-        Point(word=label, x=float(x), y=float(y), group=group, asked=number == 0, cosine=1.0, count=None)
-        for number, (label, group, (x, y)) in enumerate(zip(labels, groups, places, strict=True))
-    ], labels
+        Point(word=name, x=float(x), y=float(y), group=group, asked=number == 0, cosine=1.0, count=None)
+        for number, (name, group, (x, y)) in enumerate(zip(names, groups, places, strict=True))
+    ]
 
 
 def snippet(query: Query) -> str:
@@ -298,20 +300,21 @@ def snippet(query: Query) -> str:
     return ("…" if first > 0 else "") + shown + ("…" if last < len(text) else "")
 
 
-def _leans(axes: Any, found: Polysemy, file: Path) -> None:
+def _leans(axes: Any, found: Polysemy, labels: Labels) -> None:
     """A bar a nearest word, as long as its first sense is nearer than its second."""
     places = np.arange(len(found.nearest))
     colours = [COLOURS[found.senses.index(lean.sense) % len(COLOURS)] for lean in found.nearest]
     axes.barh(places, [lean.margin for lean in found.nearest], color=colours, height=0.7)
-    axes.set_yticks(places, printable([_ranked(lean, number) for number, lean in enumerate(found.nearest, 1)], file), fontsize=8)
+    axes.set_yticks(places, [_ranked(lean, number, labels) for number, lean in enumerate(found.nearest, 1)], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("leans to its sense by (cosine with its sentences)")
     axes.set_title("nearest words, the nearest on top", fontsize=11)
 
 
-def _ranked(lean: Lean, place: int) -> str:
+def _ranked(lean: Lean, place: int, labels: Labels) -> str:
     """A word, with its rank where the list skips some."""
-    return lean.word if lean.rank == place else f"{lean.word} (no. {lean.rank:,})"
+    word = labels(lean.word)
+    return word if lean.rank == place else f"{word} (no. {lean.rank:,})"
 
 
 def _layers(axes: Any, found: Polysemy) -> None:

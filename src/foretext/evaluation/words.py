@@ -177,7 +177,8 @@ def word_table(pretrained: Pretrained, command: str = "neighbors", *, most: int 
         made = pretrained.spelled([word])
         return None if made is None else np.asarray(made[0])
 
-    return WordTable(vectors=vectors, tokenizer=pretrained.tokenizer, most=most, unseen=spelled, about=about)
+    few = len(vectors) - len(pretrained.tokenizer.special) <= most  # then it leaves nothing out, and nothing is said of it
+    return WordTable(vectors=vectors, tokenizer=pretrained.tokenizer, most=0 if few else most, unseen=spelled, about=about)
 
 
 def spelt_like(word: str, tokenizer: Tokenizer, n: int = 5) -> list[str]:

@@ -16,12 +16,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, Provenance, machine
+from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, Provenance, load_pretrained, machine
 from foretext.errors import ArtefactError, UsageError
+from foretext.first_vectors import AUTO, KEY, RANDOM
+from foretext.folder import is_sealed
 from foretext.interop import fasttext_file, spacy_folder
 from foretext.interop.vector_checks import LONGEST_WORD, MOST_WIDTH, Table, check, digest, require_room
-from foretext.models.catalog import family
-from foretext.models.word2vec.config import Word2VecConfig
+from foretext.models.catalog import FAMILIES, family, require, resolve, static
 from foretext.recipe import FamilyConfig, Recipe
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
 from foretext.text.tokenizers.spelling import Whole
@@ -37,10 +38,11 @@ _PICKLES = tuple(b"\x80" + bytes([version]) for version in range(2, 6))
 
 def to_vectors(model: Pretrained, out: Path, layout: str) -> str:
     """Write the static vectors of `model` in one of LAYOUTS, words in the order of their ids (most frequent first); read
-    them back and compare. Errors: a contextual family, or words that the layout cannot hold → UsageError."""
+    them back and compare. Errors: a family that has none, or words that the layout cannot hold → UsageError."""
     name = model.recipe.family.name
-    if "contextual" in family(name).can or STATIC_TABLE not in model.arrays:
-        raise UsageError(f"the {layout} layout holds static vectors; {name} has none", remedy="choose a static family")
+    if not static(name):
+        able = ", ".join(other for other in FAMILIES if static(other))
+        raise UsageError(f"the {layout} layout holds static vectors; {name} has none", file=model.path, remedy=f"these have: {able}")
     if layout == "fasttext":
         return fasttext_file.write(model, out)
     words, vectors = list(model.tokenizer.pieces), model.vectors
@@ -86,9 +88,29 @@ def from_vectors(source: Path, out: Path) -> str:
     return f"{out}: {len(words) - 1:,} words of {table.shape[1]} numbers, read back and equal"
 
 
-def as_pretrained(source: Path) -> Pretrained:
+def open_vectors(source: Path, name: str = "word2vec") -> Pretrained:
+    """What a run of the family `name` may go on from: a foretext folder, or another program's vectors, which count as the
+    folder that `convert` makes of them. Vectors whose file says no more than words and numbers are `name`'s own where
+    that family can go on from these alone, else word2vec's. Errors: as `load_pretrained`'s and `as_pretrained`'s."""
+    if is_sealed(source) or not is_vectors(source):
+        return load_pretrained(source)
+    return as_pretrained(source, name if family(name).bare else "word2vec")
+
+
+def named_vectors(recipe: Recipe) -> Pretrained | None:
+    """The vectors of another program that `recipe.init_embeddings` names, opened; None where it names none. Errors: a family
+    without vectors → UsageError, and `as_pretrained`'s."""
+    name = recipe.init_embeddings
+    if name in (RANDOM, AUTO) or name.startswith(KEY) or is_sealed(Path(name)) or not is_vectors(Path(name)):
+        return None
+    require(recipe.family.name, "encode", "init_embeddings")
+    return as_pretrained(Path(name))
+
+
+def as_pretrained(source: Path, name: str = "word2vec") -> Pretrained:
     """Another program's vectors as a model in memory, words in their order there, after "[UNK]" with a row of zeros
-    where they have none. Errors: no such file → UsageError; damaged → ArtefactError with its place; more than the
+    where they have none; of the family `name` where the file does not say. Its key is that of the folder which
+    `from_vectors` makes. Errors: no such file → UsageError; damaged → ArtefactError with its place; more than the
     memory there is → ResourceError. Memory is bounded by the file's own size, whatever it claims."""
     if not source.exists():
         raise UsageError("no such file", file=source)
@@ -96,7 +118,8 @@ def as_pretrained(source: Path) -> Pretrained:
         found = fasttext_file.read(source)
         return _model("fasttext-imported", found.config, found.words, found.counts, found.arrays, source)
     words, table = read_vectors(source)
-    return _model("word2vec-imported", Word2VecConfig(width=table.shape[1]), words, None, {STATIC_TABLE: table}, source)
+    config = resolve(family(name).config)(width=table.shape[1])
+    return _model(f"{name}-imported", config, words, None, {STATIC_TABLE: table}, source)
 
 
 def _model(
@@ -109,7 +132,8 @@ def _model(
         arrays[key] = _with_unknown(whole, order) if key.endswith("table.weight") else whole
     recipe = Recipe(name=name, family=config, tokenizer=tokenizer.config)
     came = Provenance(corpus=digest(source), recipe=recipe.key(), machine=machine())
-    return Pretrained(recipe=recipe, tokenizers={SOURCE: tokenizer}, arrays=arrays, provenance=came)
+    model = Pretrained(recipe=recipe, tokenizers={SOURCE: tokenizer}, arrays=arrays, provenance=came, path=source)
+    return replace(model, key=model.content_key())
 
 
 def _lexicon(words: list[str], counts: Sequence[int] | None, *, unseen: bool) -> tuple[ChunkTokenizer, int]:

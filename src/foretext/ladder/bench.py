@@ -12,6 +12,7 @@ from foretext.baselines import BASELINE_RUNGS, Predictor, names
 from foretext.ladder.cells import Cell, Plan, done, to_hex
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.draw import label_set
+from foretext.ladder.language import language_cell
 from foretext.ladder.machine import circumstances, reset_peak
 from foretext.ladder.plan import rung, strategy
 from foretext.ladder.texts import corpus_of, labelled, model_folder, shared_folder
@@ -50,6 +51,8 @@ class Bench:
             return pretrained_cell(plan, mine, corpus_of(self.config, self.test), self.out, watch or SilentWatch())
         if plan.kind == "encoding":
             return self._encode(plan)
+        if plan.kind == "language":
+            return language_cell(plan, self.out, self.test.texts, self.config.reading.language)
         return self._score(plan)
 
     def _encode(self, plan: Plan) -> Cell:

@@ -22,8 +22,9 @@ from foretext.types import JSON, Bits
 FORMAT = 1
 """Version of what a cell means; part of every key."""
 
-Kind = Literal["pretraining", "encoding", "score"]
-"""An encoding is shared work and no result: vectors of texts that several score cells read. No table shows it."""
+Kind = Literal["pretraining", "encoding", "score", "language"]
+"""An encoding is shared work and no result: vectors of texts that several score cells read. No table shows it. A language
+cell is a rung's perplexity on the test texts, or that of two and their mixture (`ladder.language`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class Plan:
             return f"{self.rung} · pretraining"
         if self.kind == "encoding":
             return f"{self.rung} · encoding texts, part {self.seed + 1}"
+        if self.kind == "language":
+            return f"{self.rung} · perplexity"
         parts = [self.rung, self.how, f"{self.labels} labels", f"seed {self.seed}"]
         return " · ".join(part for part in parts if part)
 

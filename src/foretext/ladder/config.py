@@ -25,7 +25,8 @@ class Origin:
     """Weights that exist already, as a rung: as they are, or pretrained further on the grid's text."""
 
     path: str
-    """A Pretrained folder of foretext, or a folder in Hugging Face's layout (config.json, safetensors, vocabulary)."""
+    """A Pretrained folder of foretext, a folder in Hugging Face's layout (config.json, safetensors, vocabulary), or word
+    vectors in any layout that `foretext convert` reads."""
     recipe: str = ""
     """The recipe that goes on from them, such as "bert-continue"; empty: they are taken as they are."""
     minutes: float | None = None

@@ -31,6 +31,8 @@ class Index:
     """Whether the corpus may hold test texts."""
     minutes: float = 0.0
     """Pretraining budget of each rung."""
+    masked: tuple[str, ...] = ()
+    """Rungs that are masked models, which have no perplexity."""
 
 
 def write_index(out: Path, index: Index) -> None:

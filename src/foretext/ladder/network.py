@@ -53,6 +53,7 @@ def pretrained_cell(plan: Plan, rung: Rung, corpus: Corpus, out: Path, watch: Wa
         corpus,
         model_folder(out, plan.key),
         source=rung.source,
+        vectors=rung.vectors,
         setting=Setting(cache=out / "cache", threads=threads_for(dataclasses.replace(rung.recipe, family=rung.family))),
         watch=watch,
         resume=True,

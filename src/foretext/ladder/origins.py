@@ -1,4 +1,4 @@
-"""Weights that exist already, opened as a rung's source: a foretext folder, or one in Hugging Face's layout."""
+"""Weights that exist already, opened as a rung's source: a foretext folder, one in Hugging Face's layout, word vectors."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.errors import UsageError
 from foretext.folder import fingerprint, is_sealed
+from foretext.interop.vectors import as_pretrained, is_vectors
 from foretext.models.catalog import resolve
 
 
@@ -17,12 +18,14 @@ def opened_source(path: str) -> Pretrained:
     opening it raises."""
     folder = Path(path)
     if not folder.exists():
-        raise UsageError("no such folder", file=folder)
+        raise UsageError("no such file or folder", file=folder)
     if is_sealed(folder):
         return load_pretrained(folder)
+    if is_vectors(folder):
+        return as_pretrained(folder)
     if not (folder / "config.json").is_file():
         raise UsageError(
-            "neither a foretext folder nor one in Hugging Face's layout (no config.json)", file=folder
+            "no foretext folder, none in Hugging Face's layout (no config.json), no word vectors", file=folder
         )
     made: Pretrained = resolve("foretext.interop.huggingface:from_hf")(folder)
     return made

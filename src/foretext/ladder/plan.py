@@ -11,8 +11,10 @@ from foretext.config import override
 from foretext.errors import UsageError
 from foretext.first_vectors import identified
 from foretext.folder import fingerprint
+from foretext.interop.vectors import named_vectors
 from foretext.ladder.cells import Plan
 from foretext.ladder.config import LadderConfig
+from foretext.ladder.language import language_plans
 from foretext.ladder.origins import content_key, opened_source
 from foretext.models.catalog import family, require
 from foretext.recipe import FamilyConfig, Recipe, to_json
@@ -28,7 +30,8 @@ class Rung:
 
     A rung of weights that exist has a `source`, and `source_key`, the fingerprint of its content. Without `trained`
     it is taken as it is, and `recipe` is the source's own; otherwise `recipe` goes on from it. `scratch`: whether the
-    same network is run from scratch too, where the grid has that baseline."""
+    same network is run from scratch too, where the grid has that baseline. `vectors`: another program's, where the recipe's
+    embeddings start from such a file."""
 
     name: str
     recipe: Recipe
@@ -37,6 +40,7 @@ class Rung:
     source_key: str = ""
     trained: bool = True
     scratch: bool = True
+    vectors: Pretrained | None = None
 
     @property
     def family(self) -> FamilyConfig:
@@ -48,7 +52,7 @@ class Rung:
         """What decides its pretraining, as JSON: the recipe (a folder of first vectors by its content, citations left out,
         since they decide nothing) and the source's content."""
         source = {"source": self.source_key} if self.source_key else {}
-        decides = to_json(identified(self.recipe)) if self.trained else {}
+        decides = to_json(identified(self.recipe, self.vectors)) if self.trained else {}
         return {**{name: value for name, value in decides.items() if name != "cites"}, **source}
 
 
@@ -66,7 +70,8 @@ def rung(config: LadderConfig, name: str) -> Rung:
     scratch = origin is None or origin.scratch
     recipe_name = (origin.recipe if origin else name) or ""
     made = source.recipe if source else find(recipe_name)
-    require(made.family.name, "finetune", f"the rung {name}")
+    if "score" not in family(made.family.name).can or name in config.how:
+        require(made.family.name, "finetune", f"the rung {name}")
     if origin and source and not origin.recipe:
         hows = config.how.get(name) or default_hows(source.recipe.family)
         return Rung(
@@ -76,15 +81,20 @@ def rung(config: LadderConfig, name: str) -> Rung:
     # Word vectors name their own number of passes: on little text, more of them make the vectors worse.
     own = getattr(settled.family, "epochs", None)
     minutes = origin.minutes if origin and origin.minutes else config.minutes
-    limits = replace(settled.limits, steps=None, epochs=own, minutes=minutes, checkpoint_minutes=1.0, evaluations=4)
+    looks = min(4, settled.limits.evaluations)
+    limits = replace(settled.limits, steps=None, epochs=own, minutes=minutes, checkpoint_minutes=1.0, evaluations=looks)
     recipe = replace(settled, limits=limits, seed=config.seed)
     hows = config.how.get(name) or default_hows(source.recipe.family if source else recipe.family)
-    return Rung(name=name, recipe=recipe, hows=hows, source=source, source_key=key, scratch=scratch)
+    vectors = named_vectors(recipe)
+    return Rung(name=name, recipe=recipe, hows=hows, source=source, source_key=key, scratch=scratch, vectors=vectors)
 
 
 def default_hows(made: FamilyConfig) -> tuple[str, ...]:
-    """What a family is good for: static vectors as features; contextual networks as features and fine-tuned."""
+    """What a family is good for: static vectors as features; contextual networks as features and fine-tuned; a family
+    without vectors for neither, and it is judged by the text that it predicts."""
     can = family(made.name).can
+    if "finetune" not in can:
+        return ()
     return ("features", "finetune") if "contextual" in can else ("features",)
 
 
@@ -95,7 +105,8 @@ def corpus_plan(rung: Rung, corpus_key: str) -> Plan:
 
 
 def plans(config: LadderConfig, found: Sequence[Rung], corpus_key: str, task: Mapping[str, str]) -> list[Plan]:
-    """Every cell of the grid in the table's order: pretrainings, baselines without a network, then rung by rung."""
+    """Every cell of the grid in the table's order: pretrainings, baselines without a network, rung by rung, and what rungs
+    make of the test texts as language models."""
     made: list[Plan] = []
     places = [(labels, seed) for labels in config.labels for seed in range(config.seeds)]
     pretraining = {rung.name: corpus_plan(rung, corpus_key) for rung in found}
@@ -118,7 +129,7 @@ def plans(config: LadderConfig, found: Sequence[Rung], corpus_key: str, task: Ma
             )
             wanted = config.columns.get(rung.name, config.labels)
             made += [replace(base, labels=labels, seed=seed) for labels, seed in places if labels in wanted]
-    return made
+    return made + language_plans(found, pretraining, {"test": task["test"], "language": config.reading.language})
 
 
 def ways(config: LadderConfig, rung: Rung) -> tuple[str, ...]:

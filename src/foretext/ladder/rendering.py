@@ -87,12 +87,17 @@ def as_text(table: Table) -> str:
             star = "*" if table.best.get(count) == n else " "
             scores.append(f"{score_text(entry)}{star}{MARKS[entry.verdict] if entry else ' '}")
         body.append([row.name, *scores, *cost_texts(row)])
-    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    lines = [_line(line, widths) for line in [head, *body]]
-    lines.insert(1, "  ".join("─" * width for width in widths))
-    width = max(60, sum(widths) + 2 * len(widths) - 2)
+    lines = set_out(head, [body])
+    width = max(60, len(lines[1]))
     notes = [LEGEND, FOOTNOTE] if any(row.source for row in table.rows) else [LEGEND]
-    return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note, width)), *table.failures])
+    return "\n".join([*lines, "", *(line for note in notes for line in wrapped(note, width)), *table.failures])
+
+
+def set_out(head: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    """Lines of a table: the head, and each group of rows under a rule."""
+    widths = [max(len(line[i]) for line in [head, *(row for group in groups for row in group)]) for i in range(len(head))]
+    rule = "  ".join("─" * width for width in widths)
+    return [_line(head, widths), *(line for group in groups for line in [rule, *(_line(row, widths) for row in group)])]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -100,7 +105,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of fewer than `width` letters."""
     lines = [""]
     for word in text.split(" "):
         if len(lines[-1]) + len(word) >= width:

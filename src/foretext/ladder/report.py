@@ -8,6 +8,7 @@ from foretext.ladder.cells import Cell
 from foretext.ladder.findings import findings
 from foretext.ladder.forest import distances
 from foretext.ladder.index import Index
+from foretext.ladder.language import TITLE, LanguageRow, grouped, head, language_rows, legend
 from foretext.ladder.plot import efficiency, looks
 from foretext.ladder.rendering import FOOTNOTE, MARKS, cost_texts, memory_text, seconds_text
 from foretext.ladder.table import Entry, Row, Table, build
@@ -65,6 +66,7 @@ def page(index: Index, cells: Sequence[Cell]) -> str:
         "<h2>The table</h2>",
         _table(table),
         _definitions("What each row is", [(row.name, index.about.get(row.name, "")) for row in table.rows]),
+        _language(cells, index),
         _pretraining(cells),
         _definitions("How to read it", READING),
         _definitions("What it was measured on", _circumstances(index, cells)),
@@ -157,9 +159,30 @@ def _score(entry: Entry | None, best: bool) -> str:
     )
 
 
+def _language(cells: Sequence[Cell], index: Index) -> str:
+    """What rungs make of the test texts as language models; nothing where none is one."""
+    rows = language_rows(cells)
+    if not rows:
+        return ""
+    titles = "".join(f"<th>{escape(name)}</th>" for name in ("", *head(rows)[1:]))
+    body = "".join(f"<tbody>{''.join(_language_row(row) for row in group)}</tbody>" for group in grouped(rows))
+    notes = "<br>".join(escape(note) for note in legend(rows, index.masked))
+    about = [(row.name, index.about.get(row.name, "")) for row in rows]
+    return (
+        f'<h2>{escape(TITLE)}</h2><div class="wide"><table><thead><tr>{titles}</tr></thead>{body}</table></div>'
+        f'<p class="note">{notes}</p>{_definitions("", about)}'
+    )
+
+
+def _language_row(row: LanguageRow) -> str:
+    name, *figures = row.texts()
+    return f"<tr><td>{escape(name)}</td>{''.join(f'<td>{escape(text)}</td>' for text in figures)}</tr>"
+
+
 def _definitions(title: str, items: Sequence[tuple[str, str]]) -> str:
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items if text)
-    return f"<h2>{escape(title)}</h2><dl>{rows}</dl>" if rows else ""
+    heading = f"<h2>{escape(title)}</h2>" if title else ""
+    return f"{heading}<dl>{rows}</dl>" if rows else ""
 
 
 def _pretraining(cells: Sequence[Cell]) -> str:

@@ -12,6 +12,7 @@ from foretext.ladder.cells import Cell, CellFolder, Plan
 from foretext.ladder.config import LadderConfig
 from foretext.ladder.draw import check_task, rows_of
 from foretext.ladder.index import Index, cell_folder, read_ladder, write_index
+from foretext.ladder.language import LanguageRow, language_json, language_rows, language_text, masked, needed
 from foretext.ladder.plan import Rung, plans, rungs, task_key
 from foretext.ladder.rendering import as_csv, as_json, as_text
 from foretext.ladder.report import page
@@ -29,21 +30,22 @@ PART = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A finished ladder: its table, its cells, and where everything lies."""
+    """A finished ladder: its table, its cells, and where everything lies. `language`: rungs as language models."""
 
     table: Table
+    language: tuple[LanguageRow, ...]
     index: Index
     cells: tuple[Cell, ...]
     out: Path
     report: Path
 
     def text(self) -> str:
-        """The table for a terminal."""
-        return as_text(self.table)
+        """The tables for a terminal."""
+        return _text(self.table, self.language, self.index)
 
     def as_json(self) -> JSON:
-        """The table for programs, and where the report lies."""
-        return {"report": str(self.report), **as_json(self.table)}
+        """The tables for programs, and where the report lies."""
+        return {"report": str(self.report), **_json(self.table, self.language)}
 
     def model(self, rung: str) -> Path:
         """The folder of a rung's pretrained model."""
@@ -89,7 +91,7 @@ def _run(config: LadderConfig, out: Path, watch: LadderWatch) -> Result:
             crew.run([plan], 1, None)
     ready = {plan.key for plan in made if plan.kind == "pretraining" and cells.find(plan.key)}
     crew.run([plan for plan in ahead if plan.needs in ready], workers, 1)
-    crew.run(_heavy_first([plan for plan in todo if plan.needs in ready]), workers, 1)
+    crew.run(_heavy_first([plan for plan in todo if plan.needs and needed(plan) <= ready]), workers, 1)
     return render(out)
 
 
@@ -113,7 +115,7 @@ def _ahead(found: Sequence[Rung], todo: Sequence[Plan], pool: Labelled, test: La
 
 def _there(out: Path, cells: CellFolder, plan: Plan) -> bool:
     """Whether a cell need not be run: it is there and whole, and so is the model that a pretraining leaves."""
-    return cells.find(plan.key) is not None and (plan.kind == "score" or is_sealed(model_folder(out, plan.key)))
+    return cells.find(plan.key) is not None and (plan.kind != "pretraining" or is_sealed(model_folder(out, plan.key)))
 
 
 def _heavy_first(todo: Sequence[Plan]) -> list[Plan]:
@@ -126,13 +128,23 @@ def render(out: str | Path) -> Result:
     """Table and report from what is in `out`: its index and its cells, nothing else."""
     out = Path(out)
     index, cells = read_ladder(out)
-    table = build(cells)
-    (out / "table.txt").write_text(as_text(table) + "\n", encoding="utf-8")
+    table, language = build(cells), tuple(language_rows(cells))
+    (out / "table.txt").write_text(_text(table, language, index) + "\n", encoding="utf-8")
     (out / "table.csv").write_text(as_csv(table), encoding="utf-8")
-    write_json(out / "table.json", as_json(table))
+    write_json(out / "table.json", _json(table, language))
     report = out / "report.html"
     report.write_text(page(index, cells), encoding="utf-8")
-    return Result(table=table, index=index, cells=tuple(cells), out=out, report=report)
+    return Result(table=table, language=language, index=index, cells=tuple(cells), out=out, report=report)
+
+
+def _text(table: Table, language: Sequence[LanguageRow], index: Index) -> str:
+    labels = as_text(table) if table.rows or not language else "\n".join(table.failures)
+    parts = [labels, language_text(language, index.masked)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _json(table: Table, language: Sequence[LanguageRow]) -> dict[str, JSON]:
+    return {**as_json(table), "language": language_json(language)}
 
 
 def _check(config: LadderConfig) -> None:
@@ -161,6 +173,7 @@ def _index(
         about=_about(config, found),
         transductive=not config.hold_out,
         minutes=config.minutes,
+        masked=masked(found),
     )
 
 
@@ -177,6 +190,7 @@ def _about(config: LadderConfig, found: Sequence[Rung]) -> Mapping[str, str]:
     for rung in found:
         what = f"{family(rung.family.name).about}, {_size(rung)}{_came(rung)}"
         about.update({shown(rung.name, how): f"{what}. {ways[how]}" for how in ways})
+        about[rung.name] = f"{what}."
     return about
 
 
@@ -190,9 +204,9 @@ def _came(rung: Rung) -> str:
 
 
 def _size(rung: Rung) -> str:
-    """"4 layers, 256 wide"."""
-    layers, width = (getattr(rung.family, name, 0) for name in ("layers", "width"))
-    return f"{layers} layers, {width} wide" if layers else f"{width} wide"
+    """"4 layers, 256 wide"; of what has no width, its order."""
+    layers, width, order = (getattr(rung.family, name, 0) for name in ("layers", "width", "order"))
+    return f"{layers} layers, {width} wide" if layers else f"{width} wide" if width else f"order {order}"
 
 
 def _length(epochs: float | None, steps: int | None) -> str:

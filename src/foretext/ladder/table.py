@@ -112,8 +112,12 @@ def build(cells: Sequence[Cell]) -> Table:
         best_baseline=best_baseline,
         tests=max((cell.tests for cell in scores), default=0),
         matrices=tuple(matrices),
-        failures=tuple(f"{cell.rung} {cell.how} {cell.labels} labels: {cell.failed}" for cell in cells if cell.failed),
+        failures=tuple(f"{_what(cell)}: {cell.failed}" for cell in cells if cell.failed),
     )
+
+
+def _what(cell: Cell) -> str:
+    return f"{cell.rung} {cell.how} {cell.labels} labels" if cell.kind == "score" else f"{cell.rung} {cell.kind}"
 
 
 def _row(name: tuple[str, str], cells: Sequence[Cell], pretraining: Mapping[str, Cell]) -> Row:

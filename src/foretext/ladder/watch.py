@@ -47,7 +47,7 @@ class Estimate:
 
     def ended(self, plan: Plan, cell: Cell) -> None:
         self._left.pop(plan.key, None)
-        self._seen.setdefault(self._kind(plan), []).append(sum(cell.seconds.get(n, 0.0) for n in ("transfer", "predict", "encoding")))
+        self._seen.setdefault(self._kind(plan), []).append(sum(cell.seconds.get(n, 0.0) for n in ("transfer", "predict", "encoding", "perplexity")))
 
     def left(self) -> float:
         """Seconds; pretrainings one after the other, the rest side by side."""
@@ -82,6 +82,8 @@ def told(cell: Cell) -> str:
         return seconds_text(cell.seconds["pretraining"]) if cell.seconds else "taken as it is"
     if cell.kind == "encoding":
         return seconds_text(cell.seconds.get("encoding"))
+    if cell.kind == "language":
+        return f"perplexity {cell.scores['perplexity']:,.1f}"
     return f"{100 * cell.scores['accuracy']:.1f} %"
 
 

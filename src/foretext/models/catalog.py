@@ -27,7 +27,8 @@ class Family:
 
     `spelling`, for a family that makes vectors of letters: (config, arrays, tokenizer, words or None) → the vectors
     [n,D] of words of any spelling, or of the whole vocabulary; its encoder is also given the tokenizer, by name.
-    `extended`: (config, arrays, old tokenizer, new) → its arrays for a vocabulary that has grown."""
+    `extended`: (config, arrays, old tokenizer, new) → its arrays for a vocabulary that has grown. `bare`: whether a run can
+    go on from a table of word vectors and nothing else, as files of other programs hold them."""
 
     config: str
     encoder: str | None
@@ -40,6 +41,7 @@ class Family:
     shape: tuple[str, ...] = ("width",)
     spelling: str | None = None
     extended: str | None = None
+    bare: bool = False
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -56,6 +58,7 @@ FAMILIES: Mapping[str, Family] = {
         stepper="foretext.models.word2vec.train:stepper",
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static word vectors, skip-gram or CBOW, negative sampling or a Huffman tree (Mikolov et al. 2013)",
+        bare=True,
     ),
     "glove": Family(
         config="foretext.models.glove.config:GloveConfig",
@@ -64,6 +67,7 @@ FAMILIES: Mapping[str, Family] = {
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static word vectors, weighted least squares on co-occurrences (Pennington et al. 2014)",
         before="foretext.models.glove.train:before",
+        bare=True,
     ),
     "ngram": Family(
         config="foretext.models.ngram.config:NgramConfig",
@@ -103,6 +107,12 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise unknown("family", name, FAMILIES)
     return FAMILIES[name]
+
+
+def static(name: str) -> bool:
+    """Whether a word has one vector in this family, whatever stands around it."""
+    can = family(name).can
+    return "encode" in can and "contextual" not in can
 
 
 def require(name: str, ability: Ability, command: str) -> None:

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from foretext.errors import DataError, UsageError
+from foretext.text import unchanged
 from foretext.text.excluding import ExcludingCorpus, excluding
 from foretext.text.layout import Layout, detect
 from foretext.text.normalize import RULES, breaks, clean
@@ -208,14 +209,6 @@ class _Surveyor:
         )
 
 
-def _digest(file: CorpusFile) -> str:
-    whole = hashlib.blake2b(digest_size=16)
-    with file.source.raw() as stream:
-        while chunk := stream.read(1 << 20):
-            whole.update(chunk)
-    return whole.hexdigest()
-
-
 class FileCorpus:
     """The corpus in some files (see `types.Corpus`). It may be pickled, also to another process."""
 
@@ -229,22 +222,25 @@ class FileCorpus:
         """Fingerprint of the files' bytes as stored, how each is read, and the configuration; names do not count."""
         whole = hashlib.blake2b(digest_size=16)
         whole.update(msgspec.json.encode([RULES, asdict(self.config)]))
-        for file, digest in zip(self.files, self._digests, strict=True):
+        for file, seen in zip(self.files, self._seen, strict=True):
             layout = file.layout and [file.layout.documents, file.layout.columns]
-            whole.update(msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), digest]))
+            whole.update(msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), seen.digest]))
         return whole.hexdigest()
 
     @cached_property
-    def _digests(self) -> tuple[str, ...]:
-        return tuple(_digest(file) for file in self.files)
+    def _seen(self) -> list[unchanged.Seen]:
+        return [unchanged.read(file.source) for file in self.files]
 
     def require_unchanged(self) -> None:
-        """Read the files once more; DataError naming the first whose bytes are not those that `key` speaks of."""
-        for file, digest in zip(self.files, self._digests, strict=True):
-            if _digest(file) != digest:
+        """DataError naming the first file whose bytes are not those that `key` speaks of. Files are read once more only
+        where their stamp does not tell (see `unchanged`)."""
+        for number, (file, before) in enumerate(zip(self.files, self._seen, strict=True)):
+            now = unchanged.look_again(file.source, before)
+            if now.digest != before.digest:
                 raise DataError(
                     "the file changed while it was read", file=file.source.name, remedy="start again when it is whole"
                 )
+            self._seen[number] = now
 
     @property
     def size(self) -> int:

@@ -35,13 +35,24 @@ def run_add8(out, y, w, first, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def run_squash(scores, sign):  # type: ignore[no-untyped-def]
-    return tiles.squash(scores, 0, 0, sign)
+def run_prefetch(table, row):  # type: ignore[no-untyped-def]
+    tiles.prefetch(table, row)
 
 
 @numba.njit
-def run_prefetch(table, row):  # type: ignore[no-untyped-def]
-    tiles.prefetch(table, row)
+def run_picked(out, rows, x, weights, steps, first, count):  # type: ignore[no-untyped-def]
+    told = (out, rows)
+    tiles.add_rows8_late(told, 0, x, 0, weights, 0, 0, 16)
+    tiles.add_rows(told, 8, x, first, weights, 8, first, count)
+    tiles.add_rows_across(x, 1, told, first, steps, first, 2, count)
+    tiles.set_rows8_across(x, 8, told, 0, steps, 0, 8, 16)
+
+
+@numba.njit
+def run_across(x, xt, out, table, rows):  # type: ignore[no-untyped-def]
+    for column in range(0, x.shape[1], 16):
+        tiles.across16(x, column, xt)
+    tiles.dots_across(out, 3, (table, rows), 5, xt)
 
 
 def filled(*shape: int) -> np.ndarray:
@@ -78,13 +89,30 @@ def test_rows_begin_at_a_cache_line_and_are_whole_vectors() -> None:
     run_prefetch(filled(4, 16), 3)
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_squash_is_the_logistic_function_and_tells_what_it_clamped(sign: float) -> None:
-    for scores in (np.linspace(-9, 9, 8), np.array([-30.0, -10, -1, 0, 1, 10, 12, 500])):
-        table = scores.astype(np.float32)[None]
-        lost = run_squash(table, np.float32(sign))
-        np.testing.assert_allclose(table[0], 1 / (1 + np.exp(-scores.clip(-10, 10))), atol=4e-7)
-        assert lost == pytest.approx(np.maximum(0, sign * scores - 10).sum())
-    for bad in (np.nan, np.inf, -np.inf):
-        table = np.array([[0, 0, 0, bad, 0, 0, 0, 0]], np.float32)
-        assert np.isnan(run_squash(table, np.float32(sign)))
+@pytest.mark.parametrize("width", [1, 7, 16, 20, 100, 128, 150])
+def test_picked_rows_are_read_and_changed_where_they_are(width: int) -> None:
+    wide = tiles.padded(width)
+    table = np.ascontiguousarray(filled(40, wide)[:, :width])
+    rows = np.array([3, 39, 3, 7, 3, 0, 11, 7, 20, 21, 22, 23, 24, 25, 26, 27], np.int32)  # 3 and 7 more than once
+    x, weights, steps = filled(16, wide), filled(16, 16), filled(16, 16)
+    x[:, width:] = 0.0
+    expected, y = table.astype(np.float64), x.astype(np.float64)
+    np.add.at(expected, rows[:8], weights[:8] @ y[:, :width])
+    expected[rows[8]] += weights[8, 2:9] @ y[2:9, :width]
+    y[1, :width] += steps[2:9, 2] @ expected[rows[2:9]]
+    y[8:, :width] = steps[:, 8:].T @ expected[rows]
+    run_picked(table, rows, x, weights, steps, 2, 7)
+    np.testing.assert_allclose(table, expected, atol=1e-3)
+    np.testing.assert_allclose(x, y, atol=1e-3)
+
+
+@pytest.mark.parametrize("width", [1, 20, 100, 300])
+def test_a_product_a_lane(width: int) -> None:
+    wide = tiles.padded(width)
+    table, rows = np.ascontiguousarray(filled(9, wide)[:, :width]), np.array([1] * 5 + [8, 0, 2, 2, 3, 4, 5, 6], np.int32)
+    x, xt, out = filled(16, wide), tiles.rows(wide, 16), tiles.rows(16, 16)
+    run_across(x, xt, out, table, rows)
+    np.testing.assert_array_equal(xt, x.T)
+    np.testing.assert_allclose(out[3:11], table[rows[5:13]] @ x[:, :width].T, atol=1e-4)
+    assert not out[:3].any()
+    assert not out[11:].any()

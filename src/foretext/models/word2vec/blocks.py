@@ -3,8 +3,11 @@
 A block is B = 16 consecutive words of the sub-sampled stream. Its K negatives are drawn once; each counts
 negatives / K for each of a centre's pairs, so the expected gradient is that of `negatives` draws a pair (the idea of
 shared negatives: Ji et al. 2016, arXiv 1604.04661). A negative that equals the context word of a pair counts 0 for
-that pair. All updates of a block are computed from the values before it. Gathering rows into padded local arrays
-makes every inner loop a vector loop without remainder.
+that pair. All updates of a block are computed from the values before it.
+
+Scores and steps lie with a centre a lane: all that one told word does to the block is one vector. The rows of told
+words, which are most of what a block touches, are read and changed where they are: a copy would push them out of the
+nearest cache. Only the centres' rows are copied, as they are and turned.
 """
 
 import math
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.layers.kernels import jit
-from foretext.models.word2vec import tiles
+from foretext.models.word2vec import lanes, tiles
 from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
 from foretext.types import Bits
 
@@ -27,8 +30,6 @@ NOTHING = np.zeros(0, np.bool_)
 """No row stands still."""
 _FIRST = np.int64(0)
 """A plain 0: a literal one would have every function that takes it compiled twice."""
-_LIMIT = np.float32(tiles.LIMIT)
-_BIT = np.uint64(1)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -42,7 +43,7 @@ def squash(scores: Table, top: int, bottom: int, columns: int, sign: Any, hidden
     for r in range(top, bottom):
         lost = _ZERO
         for c in range(0, columns, 8):
-            lost += tiles.squash(scores, r, c, sign)
+            lost += lanes.squash(scores, r, c, sign)
         hidden[r - top] = lost
         whole += lost * _ZERO
     return bool(whole == _ZERO)
@@ -103,179 +104,200 @@ def prefetch_rows(table: Table, words: Words, start: int, count: int) -> None:
 
 
 def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
-    """Working memory of one thread: centres x with their changes, negatives y, contexts z; steps of negatives and of
-    contexts, each with its transpose; the negatives of this block and of the next; what clamping hid; for each context
-    the first centre that has it and the one after the last."""
-    lanes = tiles.padded(width)
-    around, band = CENTRES + 2 * window + 4, tiles.padded(2 * window + 4)
-    shapes = [
-        (2, CENTRES, lanes), (shared, lanes), (around, lanes), (CENTRES, shared), (shared, CENTRES), (CENTRES, band),
-        (around, CENTRES),
-    ]  # fmt: skip
-    arrays = [tiles.rows(*shape) for shape in shapes]
-    return *arrays, np.zeros((2, shared), np.int32), np.zeros(CENTRES, np.float64), np.zeros((2, around), np.int32)
+    """Working memory of one thread: centres x, x across, their changes; scores and then steps, a told word a row: the K
+    negatives, then the contexts; by lane: factors of negatives, odds, what clamping hid; and in float64 the odds of
+    contexts and of negatives; the told words, and which lanes have each; the block's words; windows by lane; the
+    negatives."""
+    wide, told = tiles.padded(width), shared + tiles.padded(CENTRES + 2 * window)
+    arrays = [tiles.rows(*shape) for shape in ((CENTRES, wide), (wide, CENTRES), (CENTRES, wide), (told, CENTRES), (3, CENTRES))]
+    numbers = [np.zeros(told, np.int32), np.zeros(told, np.int64), np.zeros(CENTRES, np.int32), np.zeros((2, CENTRES), np.int32)]
+    return *arrays, np.ones((2, CENTRES)), *numbers, draws_scratch(shared)[0]
+
+
+def draws_scratch(shared: int) -> Words:
+    """Room for the negatives of this block and of the next [2,≥K], whole vectors; what is too much is no word."""
+    return np.full((2, tiles.padded(shared)), -1, np.int32)
 
 
 @jit
-def block_size(words: Words, p: int, n: int, drawn: Words) -> int:
-    """How many words from p on make the next block."""
+def block_size(words: Words, p: int, n: int, drawn: Words, shared: int, lane: Words) -> int:
+    """How many words from p on make the next block. `drawn` [≥K]: its K = `shared` negatives; `lane` [B] becomes the
+    block's words, and what is no word after them."""
     most = 1
-    for k in range(drawn.shape[0]):
+    for k in range(shared):
         copies = 0
-        for other in range(drawn.shape[0]):
-            copies += drawn[other] == drawn[k]
+        for c in range(0, shared, tiles.LANES):
+            bits = lanes.equal(drawn, c, drawn[k])
+            while bits:
+                bits &= bits - 1
+                copies += 1
         most = max(most, copies)
     size = min(CENTRES, n - p, max(1, _REPEATS * CENTRES // most))
-    for m in range(1, size):
-        copies = 0
-        for i in range(m):
-            copies += words[p + i] == words[p + m]
-        if copies >= _REPEATS:
+    for i in range(CENTRES):
+        lane[i] = words[p + i] if i < size else -1
+    for m in range(_REPEATS, size):
+        bits = lanes.equal(lane, _FIRST, lane[m]) & ((1 << m) - 1)
+        for _ in range(_REPEATS - 1):
+            bits &= bits - 1
+        if bits:
+            for i in range(m, size):
+                lane[i] = -1
             return m
     return size
 
 
 @jit
-def _positives(x: Table, z: Table, band: Table, across: Table, sides: Any, low: Words, high: Words, p: int, m: int,
-               window: int, rate: Any, hidden: Doubles) -> Any:
-    """Scores and steps of the block's pairs. `band` [B,·]: column c of centre i is the word at p + i − window + c, so
-    row i + c of `z`; it ends as rate·(1 − σ), 0 where there is no pair; `across` is the same by (row of z, i), and
-    `sides` [2,·] holds for each row of z the first centre that pairs with it and the one after the last.
-    Answers (summed loss, pairs, finite)."""
-    for r in range(across.shape[0]):
-        sides[0, r], sides[1, r] = m, 0
-    for i in range(m):
-        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
-        band[i, :] = _ZERO
-        for c in range(first, stop, 4):
-            tiles.dots1(x, i, z, i + c, band, c)
-        for c in range(stop, stop + 3):  # what the last four took along
-            band[i, c] = _ZERO
-        band[i, window] = _ZERO
-    finite = squash(band, _FIRST, m, band.shape[1], -_ONE, hidden)
-    loss, pairs, whole = 0.0, 0, 1.0
-    across[:] = _ZERO
-    for i in range(m):
-        loss += hidden[i]
-        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
-        band[i, window] = _ONE
-        for c in range(first, stop):
-            whole *= band[i, c]
-            band[i, c] = across[i + c, i] = rate * (_ONE - band[i, c])
-            sides[0, i + c] = min(sides[0, i + c], i)
-            sides[1, i + c] = i + 1
-            if whole < 1e-200:
-                loss -= math.log(whole)
-                whole = 1.0
-        pairs += stop - first - 1
-    return loss - math.log(whole), pairs, finite
+def _told(rows: Words, words: Words, begin: int, end: int, shared: int) -> int:
+    """The contexts [begin, end) as told words after the negatives, the last one again up to whole tiles; answers how
+    many there are with those."""
+    count = end - begin
+    whole = -(-count // 8) * 8
+    for r in range(whole):
+        rows[shared + r] = words[begin + min(r, count - 1)]
+    return shared + whole
 
 
 @jit
-def _clashes(x: Table, y: Table, dense: Table, drawn: Words, words: Words, low: Words, high: Words, p: int, m: int,
-             begin: int, end: int, ratio: Any, rate: Any) -> float:
-    """Take out of the steps `dense` [B,K] every pair whose context word was drawn as the negative; answers the loss to
-    take out. [begin, end): the contexts' places."""
-    mask = np.uint64(0)  # one bit for 64 words: most contexts are seen at once to be none of the drawn
-    for k in range(drawn.shape[0]):
-        mask |= _BIT << np.uint64(drawn[k] & 63)
+def _fold(odds: Table, whole: Doubles) -> None:
+    """whole *= odds, and the odds are 1 again: eight factors of at least 4.5e-5 are all that a float32 holds."""
+    for i in range(CENTRES):
+        whole[i] *= odds[i]
+        odds[i] = _ONE
+
+
+@jit
+def _logs(whole: Doubles) -> float:
+    """Σ log whole, which is 1 again."""
+    total, product = 0.0, 1.0
+    for i in range(CENTRES):
+        product *= whole[i]
+        whole[i] = 1.0
+        if product < 1e-150:
+            total += math.log(product)
+            product = 1.0
+    return total + math.log(product)
+
+
+@jit
+def _pull(scores: Table, having: Any, low: Words, high: Words, begin: int, end: int, p: int, shared: int, rate: Any,
+          odds: Table, whole: Doubles) -> Any:
+    """Steps of the pairs, rate·(1 − σ), in place of their scores; `having`: which lanes each context is in. Answers
+    (summed loss, not finite where a score is not; pairs). `odds` [2,B]: of the lanes, and what clamping hid."""
     loss = 0.0
-    for j in range(begin, end):
-        if (mask >> np.uint64(words[j] & 63)) & _BIT == 0:
-            continue
-        for k in range(drawn.shape[0]):
-            if drawn[k] == words[j]:
-                for i in range(m):
-                    if low[p + i] <= j < high[p + i] and j != p + i:
-                        score = np.float64(dot(x, i, y, k))
-                        odds = np.float32(1.0 / (1.0 + math.exp(-min(max(score, -10.0), 10.0))))
-                        dense[i, k] = min(_ZERO, dense[i, k] + rate * ratio * odds)
-                        loss += ratio * (max(0.0, score) + math.log1p(math.exp(-abs(score))))
+    for r in range(end - begin):
+        j = begin + r
+        having[shared + r] = lanes.pull(scores, shared + r, j, low, high, j - p, rate, odds[0], odds[1])
+        if r % 8 == 7:
+            _fold(odds[0], whole)
+            if r % 32 == 31:
+                loss -= _logs(whole)
+    _fold(odds[0], whole)
+    loss -= _logs(whole)
+    pairs = 0
+    for i in range(CENTRES):
+        pairs += max(0, high[i] - low[i] - 1)
+        loss += odds[1, i]
+        odds[1, i] = _ZERO
+    return loss, pairs
+
+
+@jit
+def _push(scores: Table, low: Words, high: Words, shared: int, ratio: Any, rate: Any, factors: Table, odds: Table,
+          whole: Doubles) -> Any:
+    """Steps of the negatives, −rate·ratio·pairs·σ, in place of their scores; answers the summed loss, not finite where
+    a score is not."""
+    for i in range(CENTRES):
+        factors[i] = -rate * ratio * np.float32(max(0, high[i] - low[i] - 1))
+    for k in range(shared):
+        lanes.push(scores, k, factors, odds[0], odds[1])
+        if k % 8 == 7:
+            _fold(odds[0], whole)
+    loss = 0.0
+    for i in range(CENTRES):
+        share = ratio * max(0, high[i] - low[i] - 1)
+        loss += share * (odds[1, i] - math.log(whole[i])) if share > 0 else odds[1, i] * 0.0
+        odds[1, i] = _ZERO
+        whole[i] = 1.0
     return loss
 
 
 @jit
-def _negatives(x: Table, y: Table, dense: Table, across: Table, drawn: Words, words: Words, low: Words, high: Words,
-               p: int, m: int, begin: int, end: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
-    """Scores and steps of the shared negatives: `dense` [B,K] ends as −rate·weight·σ, `across` is its transpose.
-    Answers (summed loss, finite)."""
-    for i in range(0, CENTRES, 4):
-        for k in range(0, dense.shape[1], 4):
-            tiles.dots(x, i, y, k, dense, k)
-    finite = squash(dense, _FIRST, CENTRES, dense.shape[1], _ONE, hidden)
+def _clashes(x: Table, outward: Table, scores: Table, rows: Words, drawn: Words, having: Any, count: int, shared: int,
+             ratio: Any, rate: Any) -> float:
+    """Take out of the steps of negatives every pair whose context word was drawn as the negative; answers the loss to
+    take out."""
     loss = 0.0
-    for i in range(CENTRES):
-        share = ratio * np.float32(high[p + i] - low[p + i] - 1) if i < m else _ZERO
-        if i < m:
-            whole = 1.0
-            for c in range(0, dense.shape[1], 8):
-                whole *= tiles.product(dense, i, c, True)
-            loss += share * (hidden[i] - math.log(whole))
-        factor = -rate * share
-        for c in range(0, dense.shape[1], 8):
-            for e in range(8):
-                dense[i, c + e] *= factor
-    loss -= _clashes(x, y, dense, drawn, words, low, high, p, m, begin, end, ratio, rate)
-    for i in range(0, CENTRES, 8):
-        for k in range(0, dense.shape[1], 8):
-            tiles.transpose8(dense, i, k, across)
-    return loss, finite
+    for r in range(shared, shared + count):
+        for c in range(0, shared, tiles.LANES):
+            bits = lanes.equal(drawn, c, rows[r])
+            while bits:
+                k = c + lanes.span(bits)[0]
+                bits &= bits - 1
+                pairs = having[r]
+                while pairs:
+                    i = lanes.span(pairs)[0]
+                    pairs &= pairs - 1
+                    score = _ZERO
+                    for d in range(outward.shape[1]):
+                        score += x[i, d] * outward[rows[r], d]
+                    odds = _ONE / (_ONE + math.exp(-min(max(score, np.float32(-10.0)), np.float32(10.0))))
+                    scores[k, i] = min(_ZERO, scores[k, i] + rate * ratio * odds)
+                    loss += ratio * (max(_ZERO, score) + math.log1p(math.exp(-abs(score))))
+    return loss
 
 
 @jit
-def _changes(xs: Any, y: Table, z: Table, dense: Table, dense_across: Table, band: Table, band_across: Table,
-             sides: Any, low: Words, high: Words, p: int, m: int, window: int, top: int, bottom: int) -> None:
-    """The block's changes from the steps: dx = dense·y + band·z, and then, in place of y and z, dy = denseᵀ·x and
-    dz = bandᵀ·x: so everything stays in the nearest cache."""
-    x, dx = xs[0], xs[1]
+def _change(x: Table, dx: Table, told: Any, steps: Table, having: Any, low: Words, high: Words, begin: int, count: int,
+            m: int, shared: int) -> None:
+    """dx from the told words as they are; then these change, by the centres as they were."""
     for i in range(0, CENTRES, 8):
-        tiles.set_rows8_across(dx, i, y, 0, dense_across, 0, i, dense.shape[1])
+        tiles.set_rows8_across(dx, i, told, 0, steps, 0, i, shared)
     for i in range(m):
-        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
-        tiles.add_rows(dx, i, z, i + first, band, i, first, stop - first)
-    for k in range(0, dense.shape[1], 8):
-        tiles.set_rows8_across(y, k, x, 0, dense, 0, k, CENTRES)
-    for r in range(top, bottom):
-        first = np.int64(sides[0, r])
-        tiles.set_row(z, r, x, first, band_across, r, first, sides[1, r] - first)
+        first = shared + low[i] - begin
+        tiles.add_rows_across(dx, i, told, first, steps, first, i, high[i] - low[i])
+    for k in range(0, shared, 8):
+        tiles.add_rows8_late(told, k, x, 0, steps, k, 0, CENTRES)
+    for r in range(shared, shared + count):
+        if having[r]:
+            first, stop = lanes.span(having[r])
+            tiles.add_rows(told, r, x, first, steps, r, first, stop - first)
 
 
 @jit
 def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int, stop: int,
            first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
            state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
-    xs, y, z, dense, dense_across, band, band_across, draws, hidden, sides = memory
+    x, xt, dx, steps, by_lane, whole, rows, having, lane, windows, drawn = memory
+    told = (outward, rows)
     ratio = np.float32(negatives) / np.float32(shared)
-    loss, pairs, turn = 0.0, 0, 0
+    loss, pairs = 0.0, 0
     p = start
-    for k in range(shared):
-        draws[0, k] = negative(accept, other, state)
+    by_lane[1] = _ONE
+    by_lane[2] = _ZERO
+    whole[:] = 1.0
     while p < stop:
-        drawn, later = draws[turn], draws[1 - turn]
-        turn = 1 - turn
-        m = block_size(centres, p, stop, drawn)
-        # The rows of the next block are on their way while this one is computed.
         for k in range(shared):
-            later[k] = negative(accept, other, state)
-        prefetch_rows(outward, later, _FIRST, shared)
-        prefetch_rows(inward, centres, p + m, min(CENTRES, stop - p - m))
-        prefetch_rows(outward, words, p + m + window, min(CENTRES, stop - p - m - window))
+            drawn[k] = rows[k] = negative(accept, other, state)
+        m = block_size(centres, p, stop, drawn, shared, lane)
         rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
         begin, end = reach(low, high, p, m)
-        top, bottom = begin - p + window, end - p + window
-        gather(inward, centres, p, m, xs[0], _FIRST)
-        gather(outward, words, begin, end - begin, z, top)
-        gather(outward, drawn, _FIRST, shared, y, _FIRST)
-        gained, count, fine = _positives(xs[0], z, band, band_across, sides, low, high, p, m, window, rate, hidden)
-        spent, also = _negatives(xs[0], y, dense, dense_across, drawn, words, low, high, p, m, begin, end, ratio, rate, hidden)
-        if not (fine and also):
+        for i in range(CENTRES):
+            windows[0, i], windows[1, i] = (low[p + i], high[p + i]) if i < m else (0, 0)
+        total = _told(rows, words, begin, end, shared)
+        gather(inward, centres, p, m, x, _FIRST)
+        for d in range(0, x.shape[1], tiles.LANES):
+            tiles.across16(x, d, xt)
+        for r in range(0, total, 8):
+            tiles.dots_across(steps, r, told, r, xt)
+        gained, count = _pull(steps, having, windows[0], windows[1], begin, end, p, shared, rate, by_lane[1:], whole[0])
+        spent = _push(steps, windows[0], windows[1], shared, ratio, rate, by_lane[0], by_lane[1:], whole[1])
+        if not abs(gained + spent) < math.inf:  # math.isfinite is always true where the compiler may reorder
             return loss, pairs, False
+        spent -= _clashes(x, outward, steps, rows, drawn, having, end - begin, shared, ratio, rate)
         loss += gained + spent
         pairs += count
-        _changes(xs, y, z, dense, dense_across, band, band_across, sides, low, high, p, m, window, top, bottom)
-        scatter_but(inward, centres, p, m, xs[1], _FIRST, still)
-        scatter(outward, words, begin, end - begin, z, top)
-        scatter(outward, drawn, _FIRST, shared, y, _FIRST)
+        _change(x, dx, told, steps, having, windows[0], windows[1], begin, end - begin, m, shared)
+        scatter_but(inward, centres, p, m, dx, _FIRST, still)
         p += m
     return loss, pairs, True
 

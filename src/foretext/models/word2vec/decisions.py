@@ -30,10 +30,10 @@ _FIRST = np.int64(0)
 
 def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: contexts with their changes, a path of at most `deepest` nodes, steps of contexts
-    at nodes, the codes of a path, what clamping hid, and no negatives."""
+    at nodes, the codes of a path, what clamping hid, no negatives, the block's words."""
     lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(1, deepest))
     arrays = [tiles.rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
-    return *arrays, np.zeros(path, np.float32), np.zeros(around, np.float64), np.zeros(0, np.int32)
+    return *arrays, np.zeros(path, np.float32), np.zeros(around, np.float64), np.zeros(0, np.int32), np.zeros(CENTRES, np.int32)
 
 
 @jit
@@ -112,11 +112,11 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any, still: Bits) -> Any:
     """Skip-gram with hierarchical softmax, block by block; arguments and answer as `exact.train_tree`; `memory` of
     `scratch`."""
-    zs, t, scores, flips, hidden, none = memory
+    zs, t, scores, flips, hidden, none, lane = memory
     loss, pairs = 0.0, 0
     p = _FIRST
     while p < n:
-        m = block_size(words, p, n, none)
+        m = block_size(words, p, n, none, 0, lane)
         prefetch_rows(inward, words, p + m + window, min(CENTRES, n - p - m - window))
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)

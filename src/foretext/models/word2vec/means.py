@@ -17,6 +17,7 @@ from foretext.models.word2vec.blocks import (
     CENTRES,
     block_size,
     dot,
+    draws_scratch,
     gather,
     prefetch_rows,
     reach,
@@ -35,14 +36,16 @@ _FIRST = np.int64(0)
 def scratch(width: int, window: int, shared: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: contexts z; means h with their changes; targets t, or a path of at most `deepest`
     nodes; negatives y; the share of each context in each mean, and which centres have a context; scores of targets;
-    steps of negatives with their transpose; the negatives of this block and of the next; what clamping hid; the codes of a path."""
+    steps of negatives with their transpose; the negatives of this block and of the next; what clamping hid; the codes of a path;
+    the block's words."""
     lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(CENTRES, deepest))
     shapes = [
         (around, lanes), (2, CENTRES, lanes), (path, lanes), (shared, lanes), (CENTRES, tiles.padded(2 * window + 4)),
         (around, CENTRES), (CENTRES, path), (CENTRES, shared), (shared, CENTRES),
     ]  # fmt: skip
     arrays = [tiles.rows(*shape) for shape in shapes]
-    return *arrays, np.zeros((2, shared), np.int32), np.zeros(max(CENTRES, path), np.float64), np.zeros(path, np.float32)
+    lines = np.zeros(max(CENTRES, path), np.float64), np.zeros(path, np.float32), np.zeros(CENTRES, np.int32)
+    return *arrays, draws_scratch(shared), *lines
 
 
 @jit
@@ -141,7 +144,7 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
                state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
     """CBOW with negative sampling; arguments and answer as `blocks.train_blocks`, `memory` of `scratch`."""
-    z, hs, t, y, shares, has, scores, dense, across, draws, hidden, _ = memory
+    z, hs, t, y, shares, has, scores, dense, across, draws, hidden, _, lane = memory
     ratio = np.float32(negatives) / np.float32(shared)
     loss, examples, turn = 0.0, 0, 0
     p = _FIRST
@@ -150,7 +153,7 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
     while p < n:
         drawn, later = draws[turn], draws[1 - turn]
         turn = 1 - turn
-        m = block_size(words, p, n, drawn)
+        m = block_size(words, p, n, drawn, shared, lane)
         for k in range(shared):
             later[k] = negative(accept, other, state)
         prefetch_rows(outward, later, _FIRST, shared)
@@ -182,11 +185,11 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
                     last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any,
                     still: Bits) -> Any:
     """CBOW with hierarchical softmax; `first`, `nodes`, `codes`: of `tree.Tree`. `memory`: of `scratch`."""
-    z, hs, t, _, shares, has, scores, _, _, draws, hidden, flips = memory
+    z, hs, t, _, shares, has, scores, _, _, draws, hidden, flips, lane = memory
     loss, examples = 0.0, 0
     p = _FIRST
     while p < n:
-        m = block_size(words, p, n, draws[0, :0])
+        m = block_size(words, p, n, draws[0], 0, lane)
         prefetch_rows(inward, words, p + m + window, min(CENTRES, n - p - m - window))
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)

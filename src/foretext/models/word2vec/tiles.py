@@ -8,6 +8,7 @@ out for every call; where registers are narrower, LLVM splits the vectors.
 Rows are float32 in C order, and as long as a multiple of `LANES`, padded with zeros where need be. Nothing is checked.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,11 +20,6 @@ from numpy.typing import NDArray
 
 LANES = 16
 """Floats of one vector."""
-LIMIT = 10.0
-"""Scores beyond ±LIMIT count as that."""
-_ABOVE = tuple(c / 34459425.0 for c in (34459425.0, 4729725.0, 135135.0, 990.0, 1.0))
-_BELOW = tuple(c / 34459425.0 for c in (34459425.0, 16216200.0, 945945.0, 13860.0, 45.0))
-"""tanh t = t·N(t²)/M(t²): Lambert's continued fraction cut after its ninth quotient; |error of σ| < 3e-7 on ±LIMIT."""
 emitted: Callable[[Any], Any] = intrinsic
 """Numba calls the function for its types alone; calls of it look as its docstring says."""
 _FLOAT = ir.FloatType()
@@ -31,6 +27,7 @@ _HALF_VECTOR = ir.VectorType(_FLOAT, 8)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INDEX = ir.IntType(64)
 _INT32 = ir.IntType(32)
+_LANE_NUMBERS = ir.VectorType(_INT32, LANES)
 
 
 def padded(width: int) -> int:
@@ -40,14 +37,14 @@ def padded(width: int) -> int:
 
 def rows(*shape: int) -> NDArray[np.float32]:
     """Zeros that begin where a cache line does: a vector that lies in two lines takes two reads."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     raw = np.zeros(size + LANES, np.float32)
-    start = -raw.ctypes.data % 64 // 4
+    start = -raw.__array_interface__["data"][0] % 64 // 4
     return raw[start : start + size].reshape(shape)
 
 
 class _Rows:
-    """A 2-D array inside the generated code."""
+    """A 2-D array inside the generated code, of whole vectors."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
         self.builder = builder
@@ -59,9 +56,71 @@ class _Rows:
         """The address of [row, column]."""
         return self.builder.gep(self.data, [self.builder.add(self.builder.mul(row, self.width), column)])
 
+    def tail(self) -> Any:
+        """The lanes of a row's last vector; None: all of them may be touched."""
+        return None
+
+    def load(self, address: Any, tail: Any = None) -> Any:
+        """The vector at `address`; of a row's `tail`, its lanes alone."""
+        return _load(self.builder, address)
+
+    def store(self, vector: Any, address: Any, tail: Any = None) -> None:
+        _store(self.builder, vector, address)
+
+
+class _Picked(_Rows):
+    """Rows of an array by their numbers: a table of any width and the list of rows that count as row 0, 1, …"""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        super().__init__(context, builder, kind.types[0], builder.extract_value(value, 0))
+        numbers = context.make_array(kind.types[1])(context, builder, builder.extract_value(value, 1))
+        self.numbers = builder.bitcast(numbers.data, _INT32.as_pointer())
+
+    def tail(self) -> Any:
+        builder, last = self.builder, self.builder.sub(self.width, _number(1))
+        count = builder.trunc(builder.add(builder.and_(last, _number(LANES - 1)), _number(1)), _INT32)
+        undefined = ir.Constant(_LANE_NUMBERS, ir.Undefined)
+        spread = builder.shuffle_vector(builder.insert_element(undefined, count, _zero()), undefined, _mask([0] * LANES))
+        return builder.icmp_signed("<", ir.Constant(_LANE_NUMBERS, list(range(LANES))), spread)
+
+    def place(self, row: Any, column: Any) -> Any:
+        number = self.builder.sext(self.builder.load(self.builder.gep(self.numbers, [row])), _INDEX)
+        return super().place(number, column)
+
+    def load(self, address: Any, tail: Any = None) -> Any:
+        return super().load(address) if tail is None else _masked(self.builder, "load", address, tail)
+
+    def store(self, vector: Any, address: Any, tail: Any = None) -> None:
+        if tail is None:
+            super().store(vector, address)
+        else:
+            _masked(self.builder, "store", address, tail, vector)
+
+
+def _rows(context: Any, builder: Any, signature: Any, args: Any, which: int) -> _Rows:
+    kind = signature.args[which]
+    return (_Picked if isinstance(kind, types.BaseTuple) else _Rows)(context, builder, kind, args[which])
+
+
+def _masked(builder: Any, what: str, address: Any, tail: Any, vector: Any = None) -> Any:
+    """Load, or store `vector`, the lanes of `tail` alone; what is not loaded is 0."""
+    pointer, align = builder.bitcast(address, _VECTOR.as_pointer()), ir.Constant(_INT32, 4)
+    if what == "load":
+        kind = ir.FunctionType(_VECTOR, [pointer.type, _INT32, tail.type, _VECTOR])
+        rest = (pointer, align, tail, ir.Constant(_VECTOR, [0.0] * LANES))
+    else:
+        kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _INT32, tail.type])
+        rest = (vector, pointer, align, tail)
+    name = f"llvm.masked.{what}.v{LANES}f32.p0"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), rest)  # type: ignore[no-untyped-call]
+
 
 def _number(value: int) -> Any:
     return ir.Constant(_INDEX, value)
+
+
+def _zero() -> Any:
+    return ir.Constant(_INT32, 0)
 
 
 def _plus(builder: Any, value: Any, more: int) -> Any:
@@ -147,7 +206,7 @@ def _dots(high: int) -> Callable[..., Any]:
     """Dot products of `high` rows with four."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, y, out = (_Rows(context, builder, signature.args[n], args[n]) for n in (0, 2, 4))
+        x, y, out = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
         lefts = [x.place(_plus(builder, args[1], a), _number(0)) for a in range(high)]
         rights = [y.place(_plus(builder, args[3], b), _number(0)) for b in range(4)]
 
@@ -177,18 +236,23 @@ def dots1(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) ->
     return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(1)
 
 
-def _sum_of_rows(high: int, across: bool, wide: Sequence[int], fresh: bool = False) -> Callable[..., Any]:
-    """out[r+a] (`fresh`: = , else +=) Σ_t w[·]·y[k+t] for a < `high` and t < `count`, in column groups of `wide` vectors each, widest
-    first. The weight of row a, term t: w[i+t, c+a] where `across`, else w[i+a, c+t]."""
+def _sum_of_rows(high: int, across: bool, most: int, to: str = "add") -> Callable[..., Any]:
+    """out[r+a] += Σ_t w[·]·y[k+t] for a < `high` and t < `count`, in column groups of at most `most` vectors. The weight
+    of row a, term t: w[i+t, c+a] where `across`, else w[i+a, c+t]. `to`: "add" starts the sums from what is there, "set"
+    from 0, and "late" adds them to what is there row by row, so that one picked twice gets both."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        out, y, w = (_Rows(context, builder, signature.args[n], args[n]) for n in (0, 2, 4))
-        row, k, i, c, count = args[1], args[3], args[5], args[6], args[7]
+        out, y, w = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
+        row, k = args[1], args[3]
+        i, c, count = args[5:8]
+        width = (y if isinstance(y, _Picked) else out).width
 
-        def group(at: Any, vectors: int) -> None:
+        def group(at: Any, vectors: int, last: bool = False) -> None:
+            tails = [[None] * (vectors - 1) + [some.tail() if last else None] for some in (out, y)]
+
             def body(t: Any, sums: list[Any]) -> list[Any]:
                 source = y.place(builder.add(k, t), at)
-                terms = [_load(builder, builder.gep(source, [_number(LANES * v)])) for v in range(vectors)]
+                terms = [y.load(builder.gep(source, [_number(LANES * v)]), tails[1][v]) for v in range(vectors)]
                 if across:
                     line = w.place(builder.add(i, t), c)
                     weights = [_spread(builder, builder.gep(line, [_number(a)])) for a in range(high)]
@@ -201,95 +265,111 @@ def _sum_of_rows(high: int, across: bool, wide: Sequence[int], fresh: bool = Fal
                 for a in range(high)
                 for v in range(vectors)
             ]
-            first = None if fresh else [_load(builder, target) for target in targets]
-            for total, target in zip(_loop(builder, _number(0), count, 1, len(targets), body, first), targets, strict=True):
-                _store(builder, total, target)
+            ends = tails[0] * high
+            first = [out.load(target, tail) for target, tail in zip(targets, ends, strict=True)] if to == "add" else None
+            totals = _loop(builder, _number(0), count, 1, len(targets), body, first)
+            for total, target, tail in zip(totals, targets, ends, strict=True):
+                out.store(builder.fadd(out.load(target, tail), total) if to == "late" else total, target, tail)
 
-        start = _number(0)
-        for vectors in wide:
-            stop = builder.sub(out.width, _number(LANES * vectors - 1))
+        def each(at: Any, _: list[Any]) -> list[Any]:
+            group(at, most)
+            return []
 
-            def each(at: Any, _: list[Any], vectors: int = vectors) -> list[Any]:
-                group(at, vectors)
-                return []
-
-            _loop(builder, start, stop, LANES * vectors, 0, each)
-            done = builder.sdiv(builder.sub(out.width, start), _number(LANES * vectors))
-            start = builder.add(start, builder.mul(done, _number(LANES * vectors)))
+        # Whole groups as long as something is left after them; the last group has from one vector to `most`.
+        vectors = builder.sdiv(builder.add(width, _number(LANES - 1)), _number(LANES))
+        whole = builder.mul(builder.sdiv(builder.sub(vectors, _number(1)), _number(most)), _number(LANES * most))
+        _loop(builder, _number(0), whole, LANES * most, 0, each)
+        rest = builder.sub(vectors, builder.sdiv(whole, _number(LANES)))
+        after = builder.append_basic_block("after")
+        choice = builder.switch(rest, after)
+        for number in range(1, most + 1):
+            block = builder.append_basic_block("last")
+            choice.add_case(_number(number), block)
+            builder.position_at_end(block)
+            group(whole, number, last=True)
+            builder.branch(after)
+        builder.position_at_end(after)
         return context.get_dummy_value()
 
     return made
 
 
 def _signature(out: Any, y: Any, w: Any) -> Any:
-    return types.void(out, types.int64, y, types.int64, w, types.int64, types.int64, types.int64)
+    return types.void(out, types.int64, y, types.int64, w, *[types.int64] * 3)
 
 
 @emitted
 def add_rows(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows(out, row, y, k, w, i, c, count): out[row] += Σ_t w[i, c+t]·y[k+t], t < count."""
-    return _signature(out, y, w), _sum_of_rows(1, False, (8, 4, 2, 1))
-
-
-@emitted
-def add_rows8(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
-    """add_rows8(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+a, c+t]·y[k+t], a < 8, t < count."""
-    return _signature(out, y, w), _sum_of_rows(8, False, (2, 1))
+    return _signature(out, y, w), _sum_of_rows(1, False, 8)
 
 
 @emitted
 def add_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows8_across(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+t, c+a]·y[k+t], a < 8, t < count."""
-    return _signature(out, y, w), _sum_of_rows(8, True, (2, 1))
+    return _signature(out, y, w), _sum_of_rows(8, True, 2)
 
 
 @emitted
-def set_row(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
-    """set_row(out, row, y, k, w, i, c, count): out[row] = Σ_t w[i, c+t]·y[k+t], t < count."""
-    return _signature(out, y, w), _sum_of_rows(1, False, (8, 4, 2, 1), fresh=True)
+def add_rows_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
+    """add_rows_across(out, row, y, k, w, i, c, count): out[row] += Σ_t w[i+t, c]·y[k+t], t < count."""
+    return _signature(out, y, w), _sum_of_rows(1, True, 8)
+
+
+@emitted
+def add_rows8_late(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
+    """add_rows8_late(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+a, c+t]·y[k+t], a < 8, t < count; the same
+    row may be picked more than once."""
+    return _signature(out, y, w), _sum_of_rows(8, False, 2, to="late")
 
 
 @emitted
 def set_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """set_rows8_across(out, row, y, k, w, i, c, count): out[row+a] = Σ_t w[i+t, c+a]·y[k+t], a < 8, t < count."""
-    return _signature(out, y, w), _sum_of_rows(8, True, (2, 1), fresh=True)
+    return _signature(out, y, w), _sum_of_rows(8, True, 2, to="set")
 
 
 @emitted
-def transpose8(typing: Any, x: Any, i: Any, k: Any, out: Any) -> Any:
-    """transpose8(x, i, k, out): out[k+b, i+a] = x[i+a, k+b] for a, b < 8."""
+def across16(typing: Any, x: Any, column: Any, xt: Any) -> Any:
+    """across16(x, column, xt): xt[column+b, a] = x[a, column+b] for a, b < 16."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, target = (_Rows(context, builder, signature.args[n], args[n]) for n in (0, 3))
-        lines = [_load(builder, source.place(_plus(builder, args[1], a), args[2]), _HALF_VECTOR) for a in range(8)]
-        for half in (4, 2, 1):  # blocks of so many lanes change places
-            for a in (a for a in range(8) if not a & half):
-                low = [at if not at & half else 8 + at - half for at in range(8)]
-                high = [at + half if not at & half else 8 + at for at in range(8)]
+        source, target = (_rows(context, builder, signature, args, n) for n in (0, 2))
+        lines = [_load(builder, source.place(_number(a), args[1])) for a in range(LANES)]
+        for half in (8, 4, 2, 1):  # blocks of so many lanes change places
+            for a in (a for a in range(LANES) if not a & half):
+                low = [at if not at & half else LANES + at - half for at in range(LANES)]
+                high = [at + half if not at & half else LANES + at for at in range(LANES)]
                 pair = lines[a], lines[a + half]
                 lines[a], lines[a + half] = (builder.shuffle_vector(*pair, _mask(places)) for places in (low, high))
         for b, line in enumerate(lines):
-            _store(builder, line, target.place(_plus(builder, args[2], b), args[1]))
+            _store(builder, line, target.place(_plus(builder, args[1], b), _number(0)))
         return context.get_dummy_value()
 
-    return types.void(x, types.int64, types.int64, out), made
+    return types.void(x, types.int64, xt), made
 
 
 @emitted
-def product(typing: Any, scores: Any, row: Any, column: Any, complement: Any) -> Any:
-    """product(scores, row, column, complement): the product of eight numbers x from [row, column] on, or of 1 − x."""
+def dots_across(typing: Any, out: Any, row: Any, y: Any, k: Any, xt: Any) -> Any:
+    """dots_across(out, row, y, k, xt): out[row+a, i] = y[k+a] · x[i] for a < 8, i < 16, where xt[d, i] = x[i, d]: a product
+    a lane, and nothing to add up crosswise. More rows at a time would need more addresses than there are registers."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _Rows(context, builder, signature.args[0], args[0]).place(args[1], args[2])
-        found = _load(builder, place, _HALF_VECTOR)
-        rest = builder.fsub(ir.Constant(_HALF_VECTOR, [1.0] * 8), found)
-        found = builder.select(args[3], rest, found)
-        for half in (4, 2, 1):
-            moved = builder.shuffle_vector(found, found, _mask([(at + half) % 8 for at in range(8)]))
-            found = builder.fmul(found, moved)
-        return builder.extract_element(found, ir.Constant(_INT32, 0))
+        out, y, xt = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
+        lefts = [y.place(_plus(builder, args[3], a), _number(0)) for a in range(8)]
 
-    return types.float32(scores, types.int64, types.int64, types.boolean), made
+        def body(at: Any, sums: list[Any]) -> list[Any]:
+            right = _load(builder, xt.place(at, _number(0)))
+            return [
+                _plus_product(builder, _spread(builder, builder.gep(left, [at])), right, total)
+                for left, total in zip(lefts, sums, strict=True)
+            ]
+
+        for a, total in enumerate(_loop(builder, _number(0), y.width, 1, 8, body)):
+            _store(builder, total, out.place(_plus(builder, args[1], a), _number(0)))
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, y, types.int64, xt), made
 
 
 @emitted
@@ -297,7 +377,7 @@ def prefetch(typing: Any, table: Any, row: Any) -> Any:
     """prefetch(table, row): ask for a row that will be changed soon, and go on."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows = _Rows(context, builder, signature.args[0], args[0])
+        rows = _rows(context, builder, signature, args, 0)
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
@@ -314,42 +394,3 @@ def prefetch(typing: Any, table: Any, row: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(table, types.int64), made
-
-
-@emitted
-def squash(typing: Any, scores: Any, row: Any, column: Any, sign: Any) -> Any:
-    """squash(scores, row, column, sign): eight scores s from [row, column] on become σ(s), s clamped to ±LIMIT; answers
-    Σ max(0, sign·s − LIMIT) as float32, or NaN where a score is not finite."""
-
-    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _Rows(context, builder, signature.args[0], args[0]).place(args[1], args[2])
-        score = _load(builder, place, _HALF_VECTOR)
-
-        def every(value: float) -> Any:
-            return ir.Constant(_HALF_VECTOR, [value] * 8)
-
-        def bounded(relation: str, value: Any, bound: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(relation, value, bound), value, bound)
-
-        def polynomial(u: Any, factors: Sequence[float]) -> Any:
-            value = every(factors[-1])
-            for factor in factors[-2::-1]:
-                value = _plus_product(builder, u, value, every(factor))
-            return value
-
-        undefined = ir.Constant(_HALF_VECTOR, ir.Undefined)
-        signs = builder.insert_element(undefined, args[3], ir.Constant(_INT32, 0))
-        signed = builder.fmul(builder.shuffle_vector(signs, undefined, _mask([0] * 8)), score)
-        lost = bounded(">", builder.fsub(signed, every(LIMIT)), every(0.0))
-        lost = builder.fadd(lost, builder.fmul(score, every(0.0)))  # NaN where a score is not finite
-        t = builder.fmul(every(0.5), bounded("<", bounded(">", score, every(-LIMIT)), every(LIMIT)))
-        u = builder.fmul(t, t)
-        ratio = builder.fdiv(polynomial(u, _ABOVE), polynomial(u, _BELOW))
-        odds = _plus_product(builder, builder.fmul(every(0.5), t), ratio, every(0.5))
-        _store(builder, odds, place)
-        for half in (4, 2, 1):
-            moved = builder.shuffle_vector(lost, lost, _mask([(at + half) % 8 for at in range(8)]))
-            lost = builder.fadd(lost, moved)
-        return builder.extract_element(lost, ir.Constant(_INT32, 0))
-
-    return types.float32(scores, types.int64, types.int64, types.float32), made

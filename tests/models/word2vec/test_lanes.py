@@ -1,0 +1,100 @@
+"""Scores by the lane against numpy."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+
+from foretext.models.word2vec import lanes, tiles
+
+
+@numba.njit
+def run_squash(scores, sign):  # type: ignore[no-untyped-def]
+    return lanes.squash(scores, 0, 0, sign)
+
+
+@numba.njit
+def run_pull(scores, place, low, high, itself, rate, odds, lost):  # type: ignore[no-untyped-def]
+    return lanes.pull(scores, 1, place, low, high, itself, rate, odds, lost)
+
+
+@numba.njit
+def run_push(scores, factors, odds, lost):  # type: ignore[no-untyped-def]
+    lanes.push(scores, 1, factors, odds, lost)
+
+
+@numba.njit
+def run_bits(words, start, word):  # type: ignore[no-untyped-def]
+    bits = lanes.equal(words, start, word)
+    return bits, lanes.span(bits) if bits else (-1, -1)
+
+
+def scores() -> np.ndarray:
+    made = tiles.rows(2, 16)
+    made[1] = np.array([0, 1, -1, 3, -3, 9, -9, 12, -12, 0.1, -0.1, 2, -2, 5, -5, 30], np.float32)
+    return made
+
+
+def sigma(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x.astype(np.float64), -lanes.LIMIT, lanes.LIMIT)))
+
+
+def test_pairs_are_pulled_together() -> None:
+    low, high = np.arange(16, dtype=np.int32) - 3, np.arange(16, dtype=np.int32) + 4
+    high[9] = 5  # a window that ends early
+    made, odds, lost = scores(), np.full(16, 0.5, np.float32), np.zeros(16, np.float32)
+    before = made[1].copy()
+    found = run_pull(made, 7, low, high, 6, np.float32(0.25), odds, lost)
+    pairs = (low <= 7) & (high > 7) & (np.arange(16) != 6)
+    assert [bool(found >> i & 1) for i in range(16)] == pairs.tolist()
+    assert pairs.tolist() == [4 <= i <= 10 and i not in (6, 9) for i in range(16)]
+    np.testing.assert_allclose(made[1], np.where(pairs, 0.25 * (1 - sigma(before)), 0), atol=1e-6)
+    np.testing.assert_allclose(odds, np.where(pairs, 0.5 * sigma(before), 0.5), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(lost, np.where(pairs, np.maximum(0, -before - lanes.LIMIT), 0), atol=1e-5)
+    assert lost[8] == 2.0
+    assert not made[0].any()
+
+
+def test_negatives_are_pushed_away() -> None:
+    made, odds, lost = scores(), np.ones(16, np.float32), np.zeros(16, np.float32)
+    before, factors = made[1].copy(), -np.arange(16, dtype=np.float32)
+    run_push(made, factors, odds, lost)
+    np.testing.assert_allclose(made[1], factors * sigma(before), atol=1e-5)
+    np.testing.assert_allclose(odds, 1 - sigma(before), rtol=1e-2, atol=1e-6)
+    np.testing.assert_allclose(lost, np.maximum(0, before - lanes.LIMIT), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_seen(value: float) -> None:
+    everywhere = np.zeros(16, np.int32), np.full(16, 16, np.int32)
+    made, lost = scores(), np.zeros(16, np.float32)
+    made[1, 5] = value
+    run_pull(made, 3, *everywhere, -1, np.float32(0.1), np.ones(16, np.float32), lost)
+    assert not math.isfinite(lost[5])
+    assert np.isfinite(np.delete(lost, 5)).all()
+    made, lost = scores(), np.zeros(16, np.float32)
+    made[1, 5] = value
+    run_push(made, np.ones(16, np.float32), np.ones(16, np.float32), lost)
+    assert not math.isfinite(lost[5])
+    made[0, 3] = value
+    assert not math.isfinite(run_squash(made, np.float32(1.0)))
+
+
+def test_words_are_found_by_the_bit() -> None:
+    words = np.arange(40, dtype=np.int32) % 10
+    assert run_bits(words, 3, 5) == (1 << 2 | 1 << 12, (2, 13))
+    assert run_bits(words, 0, 99) == (0, (-1, -1))
+    assert run_bits(np.full(16, 7, np.int32), 0, 7) == ((1 << 16) - 1, (0, 16))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_squash_is_the_logistic_function_and_tells_what_it_clamped(sign: float) -> None:
+    for scores in (np.linspace(-9, 9, 8), np.array([-30.0, -10, -1, 0, 1, 10, 12, 500])):
+        table = scores.astype(np.float32)[None]
+        lost = run_squash(table, np.float32(sign))
+        np.testing.assert_allclose(table[0], 1 / (1 + np.exp(-scores.clip(-10, 10))), atol=4e-7)
+        assert lost == pytest.approx(np.maximum(0, sign * scores - 10).sum())
+    for bad in (np.nan, np.inf, -np.inf):
+        table = np.array([[0, 0, 0, bad, 0, 0, 0, 0]], np.float32)
+        assert np.isnan(run_squash(table, np.float32(sign)))
