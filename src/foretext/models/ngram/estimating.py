@@ -65,6 +65,7 @@ def estimate(run: Run, packing: Packing, room: Room | None = None) -> dict[str, 
             rows.estimated(k, counts, D, window, mass, gamma, probability, nats, logs)
             if k == 1:
                 arrays[f"{HEAD}.base"] = np.log(gamma * uniform)
+            del mass, gamma  # before the next window's are made
         arrays[f"{HEAD}.order_{k}.keys"], arrays[f"{HEAD}.order_{k}.counts"] = keys, counts
         arrays[f"{HEAD}.order_{k}.log"] = logs
         if k > 1:

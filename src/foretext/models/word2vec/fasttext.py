@@ -115,7 +115,7 @@ class FastText(SkipGram):
         return self._learn(self._moving(), spelt, planned, (first_rate, last_rate), self.objective, state, (self.still, self.fixed))
 
     def _apart_words(self) -> int:
-        return synchronous.words(2 * self.shape.width)  # a word brings the rows of its n-grams
+        return synchronous.words(3 * self.shape.width)  # a word brings the rows of its n-grams
 
     def _apart(self, planned: Planned, rates: Any, state: NDArray[np.uint64]) -> synchronous.Change:
         words, low, high, n = planned
