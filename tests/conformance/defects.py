@@ -155,8 +155,8 @@ DEFECTS = (
          ("bad input", TUNED)),
     _one("an id may come twice (haystack#933)", "tasks/base.py", "    _check_ids(path, rows)\n", "", ("bad input", SEVERAL)),
     # Language models that read from left to right
-    _one("a language model learns what is held out", "models/stream.py", "np.flatnonzero(np.asarray(store.held_out) == held_out)",
-         "np.arange(len(store.held_out))", ("held out", "ngram"), ("held out", "nnlm full"), soon=True),
+    _one("a language model learns what is held out", "models/stream.py",
+         "places *= np.asarray(self._held[first:last]) == self._which", "pass", ("held out", "ngram"), ("held out", "nnlm full"), soon=True),
     _one("contexts reach into the sentence before", "models/stream.py",
          "        context[np.arange(size)[None, :] > before[start - first :][:, None]] = NOTHING\n", "",
          ("held out", "ngram"), ("held out", "nnlm full")),
