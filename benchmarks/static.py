@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,8 @@ def ours(spec: dict[str, Any], channel: Channel) -> None:
         done = clock.read(len(text.ids), 1)
         ids = np.flatnonzero(run.kept)
         words = [text.words[i] for i in ids.tolist()]
-        table = vectors_of(config, run.state().arrays, text.tokenizer, None)[ids] if spec["subwords"] else run.inward[ids]
+        known: Any = SimpleNamespace(special={}, pieces=text.words[: len(run.inward)])  # rarer words have no n-grams here
+        table = vectors_of(config, run.state().arrays, known, None)[ids] if spec["subwords"] else run.inward[ids]
         channel.answer(_judged(done, words, table, request))
 
 

@@ -89,9 +89,9 @@ def reach(low: Words, high: Words, p: int, m: int) -> Any:
 
 @jit
 def dot(x: Table, i: int, y: Table, k: int) -> Any:
-    """x[i] · y[k]."""
+    """x[i] · y[k]; what x has beyond y's width is left out."""
     score = _ZERO
-    for d in range(x.shape[1]):
+    for d in range(y.shape[1]):
         score += x[i, d] * y[k, d]
     return score
 
@@ -237,9 +237,7 @@ def _clashes(x: Table, outward: Table, scores: Table, rows: Words, drawn: Words,
                 while pairs:
                     i = lanes.span(pairs)[0]
                     pairs &= pairs - 1
-                    score = _ZERO
-                    for d in range(outward.shape[1]):
-                        score += x[i, d] * outward[rows[r], d]
+                    score = dot(x, i, outward, rows[r])
                     odds = _ONE / (_ONE + math.exp(-min(max(score, np.float32(-10.0)), np.float32(10.0))))
                     scores[k, i] = min(_ZERO, scores[k, i] + rate * ratio * odds)
                     loss += ratio * (max(_ZERO, score) + math.log1p(math.exp(-abs(score))))

@@ -9,7 +9,19 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 
-from foretext.models.word2vec.tiles import _INDEX, _INT32, LANES, _load, _mask, _plus_product, _rows, _store, emitted
+from foretext.models.word2vec.tiles import (
+    INDEX,
+    INT32,
+    LANE_NUMBERS,
+    LANES,
+    emitted,
+    load,
+    mask,
+    operand,
+    plus_product,
+    spread,
+    store,
+)
 
 LIMIT = 10.0
 """Scores beyond ±LIMIT count as that."""
@@ -22,13 +34,6 @@ def _every(kind: Any, value: float) -> Any:
     return ir.Constant(kind, [value] * kind.count)
 
 
-def _spread(builder: Any, value: Any, lanes: int) -> Any:
-    """`value` in every lane."""
-    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(_INT32, 0))
-    return builder.shuffle_vector(first, undefined, _mask([0] * lanes))
-
-
 def _bounded(builder: Any, relation: str, value: Any, bound: Any) -> Any:
     return builder.select(builder.fcmp_ordered(relation, value, bound), value, bound)
 
@@ -39,7 +44,7 @@ def _odds(builder: Any, score: Any) -> Any:
     def polynomial(u: Any, factors: Sequence[float]) -> Any:
         value = _every(score.type, factors[-1])
         for factor in factors[-2::-1]:
-            value = _plus_product(builder, u, value, _every(score.type, factor))
+            value = plus_product(builder, u, value, _every(score.type, factor))
         return value
 
     half = _every(score.type, 0.5)
@@ -47,7 +52,7 @@ def _odds(builder: Any, score: Any) -> Any:
     t = builder.fmul(half, _bounded(builder, "<", inside, _every(score.type, LIMIT)))
     u = builder.fmul(t, t)
     ratio = builder.fdiv(polynomial(u, _ABOVE), polynomial(u, _BELOW))
-    return _plus_product(builder, builder.fmul(half, t), ratio, half)
+    return plus_product(builder, builder.fmul(half, t), ratio, half)
 
 
 def _lost(builder: Any, signed: Any) -> Any:
@@ -63,14 +68,14 @@ def squash(typing: Any, scores: Any, row: Any, column: Any, sign: Any) -> Any:
     Σ max(0, sign·s − LIMIT) as float32, or NaN where a score is not finite."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _rows(context, builder, signature, args, 0).place(args[1], args[2])
-        score = _load(builder, place, ir.VectorType(ir.FloatType(), 8))
-        lost = _lost(builder, builder.fmul(_spread(builder, args[3], 8), score))
-        _store(builder, _odds(builder, score), place)
+        place = operand(context, builder, signature, args, 0).place(args[1], args[2])
+        score = load(builder, place, ir.VectorType(ir.FloatType(), 8))
+        lost = _lost(builder, builder.fmul(spread(builder, args[3], 8), score))
+        store(builder, _odds(builder, score), place)
         for half in (4, 2, 1):
-            moved = builder.shuffle_vector(lost, lost, _mask([(at + half) % 8 for at in range(8)]))
+            moved = builder.shuffle_vector(lost, lost, mask([(at + half) % 8 for at in range(8)]))
             lost = builder.fadd(lost, moved)
-        return builder.extract_element(lost, ir.Constant(_INT32, 0))
+        return builder.extract_element(lost, ir.Constant(INT32, 0))
 
     return types.float32(scores, types.int64, types.int64, types.float32), made
 
@@ -80,20 +85,20 @@ class _Line:
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: Any, which: int) -> None:
         self.builder, kind = builder, signature.args[which]
-        entry = _INT32 if kind.dtype == types.int32 else ir.FloatType()
+        entry = INT32 if kind.dtype == types.int32 else ir.FloatType()
         self.vector = ir.VectorType(entry, LANES)
         self.data = builder.bitcast(context.make_array(kind)(context, builder, args[which]).data, entry.as_pointer())
 
     def load(self, start: Any = None) -> Any:
-        return _load(self.builder, self.builder.gep(self.data, [start]) if start is not None else self.data, self.vector)
+        return load(self.builder, self.builder.gep(self.data, [start]) if start is not None else self.data, self.vector)
 
     def store(self, vector: Any) -> None:
-        _store(self.builder, vector, self.data)
+        store(self.builder, vector, self.data)
 
 
 def _bits(builder: Any, lanes: Any) -> Any:
     """Truths of sixteen lanes as the bits of a number."""
-    return builder.zext(builder.bitcast(lanes, ir.IntType(LANES)), _INDEX)
+    return builder.zext(builder.bitcast(lanes, ir.IntType(LANES)), INDEX)
 
 
 @emitted
@@ -105,18 +110,17 @@ def pull(typing: Any, scores: Any, row: Any, place: Any, low: Any, high: Any, it
     Answers the pairs as bits."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = _rows(context, builder, signature, args, 0).place(args[1], ir.Constant(_INDEX, 0))
+        at = operand(context, builder, signature, args, 0).place(args[1], ir.Constant(INDEX, 0))
         low, high, odds, lost = (_Line(context, builder, signature, args, n) for n in (3, 4, 7, 8))
-        score = _load(builder, at)
+        score = load(builder, at)
         zero, one = _every(score.type, 0.0), _every(score.type, 1.0)
-        place = _spread(builder, builder.trunc(args[2], _INT32), LANES)
-        itself = _spread(builder, builder.trunc(args[5], _INT32), LANES)
-        lanes = ir.Constant(ir.VectorType(_INT32, LANES), list(range(LANES)))
+        place = spread(builder, builder.trunc(args[2], INT32))
+        itself = spread(builder, builder.trunc(args[5], INT32))
         inside = builder.and_(builder.icmp_signed("<=", low.load(), place), builder.icmp_signed("<", place, high.load()))
-        pairs = builder.and_(inside, builder.icmp_signed("!=", lanes, itself))
+        pairs = builder.and_(inside, builder.icmp_signed("!=", LANE_NUMBERS, itself))
         found = _odds(builder, score)
-        step = builder.fmul(_spread(builder, args[6], LANES), builder.fsub(one, found))
-        _store(builder, builder.select(pairs, step, zero), at)
+        step = builder.fmul(spread(builder, args[6]), builder.fsub(one, found))
+        store(builder, builder.select(pairs, step, zero), at)
         odds.store(builder.fmul(odds.load(), builder.select(pairs, found, one)))
         hidden = builder.select(pairs, _lost(builder, builder.fsub(zero, score)), zero)
         lost.store(builder.fadd(lost.load(), hidden))
@@ -131,11 +135,11 @@ def push(typing: Any, scores: Any, row: Any, factors: Any, odds: Any, lost: Any)
     multiplied by 1 − σ, and `lost` [16] grows by max(0, s − LIMIT), NaN where a score is not finite."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = _rows(context, builder, signature, args, 0).place(args[1], ir.Constant(_INDEX, 0))
+        at = operand(context, builder, signature, args, 0).place(args[1], ir.Constant(INDEX, 0))
         factors, odds, lost = (_Line(context, builder, signature, args, n) for n in (2, 3, 4))
-        score = _load(builder, at)
+        score = load(builder, at)
         found = _odds(builder, score)
-        _store(builder, builder.fmul(factors.load(), found), at)
+        store(builder, builder.fmul(factors.load(), found), at)
         odds.store(builder.fmul(odds.load(), builder.fsub(_every(score.type, 1.0), found)))
         lost.store(builder.fadd(lost.load(), _lost(builder, score)))
         return context.get_dummy_value()
@@ -149,7 +153,7 @@ def equal(typing: Any, words: Any, start: Any, word: Any) -> Any:
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         found = _Line(context, builder, signature, args, 0).load(args[1])
-        return _bits(builder, builder.icmp_signed("==", found, _spread(builder, builder.trunc(args[2], _INT32), LANES)))
+        return _bits(builder, builder.icmp_signed("==", found, spread(builder, builder.trunc(args[2], INT32))))
 
     return types.int64(words, types.int64, types.int64), made
 
@@ -162,6 +166,6 @@ def span(typing: Any, bits: Any) -> Any:
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sure = ir.Constant(ir.IntType(1), 1)
         above = builder.ctlz(args[0], sure)
-        return context.make_tuple(builder, kind, (builder.cttz(args[0], sure), builder.sub(ir.Constant(_INDEX, 64), above)))
+        return context.make_tuple(builder, kind, (builder.cttz(args[0], sure), builder.sub(ir.Constant(INDEX, 64), above)))
 
     return kind(types.int64), made

@@ -25,9 +25,9 @@ emitted: Callable[[Any], Any] = intrinsic
 _FLOAT = ir.FloatType()
 _HALF_VECTOR = ir.VectorType(_FLOAT, 8)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
-_INDEX = ir.IntType(64)
-_INT32 = ir.IntType(32)
-_LANE_NUMBERS = ir.VectorType(_INT32, LANES)
+INDEX = ir.IntType(64)
+INT32 = ir.IntType(32)
+LANE_NUMBERS = ir.Constant(ir.VectorType(INT32, LANES), list(range(LANES)))
 
 
 def padded(width: int) -> int:
@@ -62,10 +62,10 @@ class _Rows:
 
     def load(self, address: Any, tail: Any = None) -> Any:
         """The vector at `address`; of a row's `tail`, its lanes alone."""
-        return _load(self.builder, address)
+        return load(self.builder, address)
 
     def store(self, vector: Any, address: Any, tail: Any = None) -> None:
-        _store(self.builder, vector, address)
+        store(self.builder, vector, address)
 
 
 class _Picked(_Rows):
@@ -74,17 +74,15 @@ class _Picked(_Rows):
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
         super().__init__(context, builder, kind.types[0], builder.extract_value(value, 0))
         numbers = context.make_array(kind.types[1])(context, builder, builder.extract_value(value, 1))
-        self.numbers = builder.bitcast(numbers.data, _INT32.as_pointer())
+        self.numbers = builder.bitcast(numbers.data, INT32.as_pointer())
 
     def tail(self) -> Any:
         builder, last = self.builder, self.builder.sub(self.width, _number(1))
-        count = builder.trunc(builder.add(builder.and_(last, _number(LANES - 1)), _number(1)), _INT32)
-        undefined = ir.Constant(_LANE_NUMBERS, ir.Undefined)
-        spread = builder.shuffle_vector(builder.insert_element(undefined, count, _zero()), undefined, _mask([0] * LANES))
-        return builder.icmp_signed("<", ir.Constant(_LANE_NUMBERS, list(range(LANES))), spread)
+        count = builder.trunc(builder.add(builder.and_(last, _number(LANES - 1)), _number(1)), INT32)
+        return builder.icmp_signed("<", LANE_NUMBERS, spread(builder, count))
 
     def place(self, row: Any, column: Any) -> Any:
-        number = self.builder.sext(self.builder.load(self.builder.gep(self.numbers, [row])), _INDEX)
+        number = self.builder.sext(self.builder.load(self.builder.gep(self.numbers, [row])), INDEX)
         return super().place(number, column)
 
     def load(self, address: Any, tail: Any = None) -> Any:
@@ -97,58 +95,59 @@ class _Picked(_Rows):
             _masked(self.builder, "store", address, tail, vector)
 
 
-def _rows(context: Any, builder: Any, signature: Any, args: Any, which: int) -> _Rows:
+def operand(context: Any, builder: Any, signature: Any, args: Any, which: int) -> _Rows:
     kind = signature.args[which]
     return (_Picked if isinstance(kind, types.BaseTuple) else _Rows)(context, builder, kind, args[which])
 
 
 def _masked(builder: Any, what: str, address: Any, tail: Any, vector: Any = None) -> Any:
     """Load, or store `vector`, the lanes of `tail` alone; what is not loaded is 0."""
-    pointer, align = builder.bitcast(address, _VECTOR.as_pointer()), ir.Constant(_INT32, 4)
+    pointer, align = builder.bitcast(address, _VECTOR.as_pointer()), ir.Constant(INT32, 4)
     if what == "load":
-        kind = ir.FunctionType(_VECTOR, [pointer.type, _INT32, tail.type, _VECTOR])
+        kind = ir.FunctionType(_VECTOR, [pointer.type, INT32, tail.type, _VECTOR])
         rest = (pointer, align, tail, ir.Constant(_VECTOR, [0.0] * LANES))
     else:
-        kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _INT32, tail.type])
+        kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, INT32, tail.type])
         rest = (vector, pointer, align, tail)
     name = f"llvm.masked.{what}.v{LANES}f32.p0"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), rest)  # type: ignore[no-untyped-call]
 
 
 def _number(value: int) -> Any:
-    return ir.Constant(_INDEX, value)
-
-
-def _zero() -> Any:
-    return ir.Constant(_INT32, 0)
+    return ir.Constant(INDEX, value)
 
 
 def _plus(builder: Any, value: Any, more: int) -> Any:
     return builder.add(value, _number(more)) if more else value
 
 
-def _load(builder: Any, address: Any, kind: Any = _VECTOR) -> Any:
+def load(builder: Any, address: Any, kind: Any = _VECTOR) -> Any:
     return builder.load(builder.bitcast(address, kind.as_pointer()), align=4)
 
 
-def _store(builder: Any, vector: Any, address: Any) -> None:
+def store(builder: Any, vector: Any, address: Any) -> None:
     builder.store(vector, builder.bitcast(address, vector.type.as_pointer()), align=4)
 
 
-def _plus_product(builder: Any, a: Any, b: Any, total: Any) -> Any:
+def plus_product(builder: Any, a: Any, b: Any, total: Any) -> Any:
     """total + a·b, in one instruction where the processor has one."""
     return builder.fadd(total, builder.fmul(a, b, flags=("contract",)), flags=("contract",))
 
 
-def _mask(places: Sequence[int]) -> Any:
-    return ir.Constant(ir.VectorType(_INT32, len(places)), list(places))
+def mask(places: Sequence[int]) -> Any:
+    return ir.Constant(ir.VectorType(INT32, len(places)), list(places))
 
 
-def _spread(builder: Any, address: Any) -> Any:
-    """One float in every lane."""
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
-    first = builder.insert_element(undefined, builder.load(address, align=4), ir.Constant(_INT32, 0))
-    return builder.shuffle_vector(first, undefined, _mask([0] * LANES))
+def spread(builder: Any, value: Any, lanes: int = LANES) -> Any:
+    """`value` in every lane."""
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(INT32, 0))
+    return builder.shuffle_vector(first, undefined, mask([0] * lanes))
+
+
+def _everywhere(builder: Any, address: Any) -> Any:
+    """One float of memory in every lane."""
+    return spread(builder, builder.load(address, align=4))
 
 
 def _totals(builder: Any, sums: list[Any]) -> Any:
@@ -161,18 +160,18 @@ def _totals(builder: Any, sums: list[Any]) -> Any:
         evens = [4 * quarter + at + half for quarter in range(4) for half in (0, LANES) for at in low]
         odds = [4 * quarter + at + half for quarter in range(4) for half in (0, LANES) for at in high]
         sums = [
-            builder.fadd(builder.shuffle_vector(a, b, _mask(evens)), builder.shuffle_vector(a, b, _mask(odds)))
+            builder.fadd(builder.shuffle_vector(a, b, mask(evens)), builder.shuffle_vector(a, b, mask(odds)))
             for a, b in zip(sums[::2], sums[1::2], strict=True)
         ]
     if len(sums) == 1:
-        quarters = [builder.shuffle_vector(sums[0], undefined, _mask([4 * q + at for at in range(4)])) for q in range(4)]
+        quarters = [builder.shuffle_vector(sums[0], undefined, mask([4 * q + at for at in range(4)])) for q in range(4)]
         return builder.fadd(builder.fadd(quarters[0], quarters[1]), builder.fadd(quarters[2], quarters[3]))
     # Then whole quarters, which is what moves between the halves of a register.
     for _ in range(2):
         evens = [4 * quarter + half + at for half in (0, LANES) for quarter in (0, 2) for at in range(4)]
         odds = [4 * quarter + half + at for half in (0, LANES) for quarter in (1, 3) for at in range(4)]
         sums = [
-            builder.fadd(builder.shuffle_vector(a, b, _mask(evens)), builder.shuffle_vector(a, b, _mask(odds)))
+            builder.fadd(builder.shuffle_vector(a, b, mask(evens)), builder.shuffle_vector(a, b, mask(odds)))
             for a, b in zip(sums[::2], sums[1::2], strict=True)
         ]
     return sums[0]
@@ -185,7 +184,7 @@ def _loop(builder: Any, start: Any, stop: Any, step: int, sums: int, body: Calla
     head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
     builder.branch(head)
     builder.position_at_end(head)
-    at = builder.phi(_INDEX)
+    at = builder.phi(INDEX)
     at.add_incoming(start, before)
     held = [builder.phi(_VECTOR) for _ in range(sums)]
     for number, phi in enumerate(held):
@@ -206,19 +205,19 @@ def _dots(high: int) -> Callable[..., Any]:
     """Dot products of `high` rows with four."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, y, out = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
+        x, y, out = (operand(context, builder, signature, args, n) for n in (0, 2, 4))
         lefts = [x.place(_plus(builder, args[1], a), _number(0)) for a in range(high)]
         rights = [y.place(_plus(builder, args[3], b), _number(0)) for b in range(4)]
 
         def body(at: Any, sums: list[Any]) -> list[Any]:
-            left = [_load(builder, builder.gep(row, [at])) for row in lefts]
-            right = [_load(builder, builder.gep(row, [at])) for row in rights]
-            return [_plus_product(builder, left[n // 4], right[n % 4], total) for n, total in enumerate(sums)]
+            left = [load(builder, builder.gep(row, [at])) for row in lefts]
+            right = [load(builder, builder.gep(row, [at])) for row in rights]
+            return [plus_product(builder, left[n // 4], right[n % 4], total) for n, total in enumerate(sums)]
 
         totals = _totals(builder, _loop(builder, _number(0), x.width, LANES, 4 * high, body))
         for a in range(high):
-            four = totals if high == 1 else builder.shuffle_vector(totals, totals, _mask(range(4 * a, 4 * a + 4)))
-            _store(builder, four, out.place(_plus(builder, args[1], a), args[5]))
+            four = totals if high == 1 else builder.shuffle_vector(totals, totals, mask(range(4 * a, 4 * a + 4)))
+            store(builder, four, out.place(_plus(builder, args[1], a), args[5]))
         return context.get_dummy_value()
 
     return made
@@ -242,7 +241,7 @@ def _sum_of_rows(high: int, across: bool, most: int, to: str = "add") -> Callabl
     from 0, and "late" adds them to what is there row by row, so that one picked twice gets both."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        out, y, w = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
+        out, y, w = (operand(context, builder, signature, args, n) for n in (0, 2, 4))
         row, k = args[1], args[3]
         i, c, count = args[5:8]
         width = (y if isinstance(y, _Picked) else out).width
@@ -255,10 +254,10 @@ def _sum_of_rows(high: int, across: bool, most: int, to: str = "add") -> Callabl
                 terms = [y.load(builder.gep(source, [_number(LANES * v)]), tails[1][v]) for v in range(vectors)]
                 if across:
                     line = w.place(builder.add(i, t), c)
-                    weights = [_spread(builder, builder.gep(line, [_number(a)])) for a in range(high)]
+                    weights = [_everywhere(builder, builder.gep(line, [_number(a)])) for a in range(high)]
                 else:
-                    weights = [_spread(builder, w.place(_plus(builder, i, a), builder.add(c, t))) for a in range(high)]
-                return [_plus_product(builder, weights[n // vectors], terms[n % vectors], total) for n, total in enumerate(sums)]
+                    weights = [_everywhere(builder, w.place(_plus(builder, i, a), builder.add(c, t))) for a in range(high)]
+                return [plus_product(builder, weights[n // vectors], terms[n % vectors], total) for n, total in enumerate(sums)]
 
             targets = [
                 builder.gep(out.place(_plus(builder, row, a), at), [_number(LANES * v)])
@@ -334,16 +333,16 @@ def across16(typing: Any, x: Any, column: Any, xt: Any) -> Any:
     """across16(x, column, xt): xt[column+b, a] = x[a, column+b] for a, b < 16."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, target = (_rows(context, builder, signature, args, n) for n in (0, 2))
-        lines = [_load(builder, source.place(_number(a), args[1])) for a in range(LANES)]
+        source, target = (operand(context, builder, signature, args, n) for n in (0, 2))
+        lines = [load(builder, source.place(_number(a), args[1])) for a in range(LANES)]
         for half in (8, 4, 2, 1):  # blocks of so many lanes change places
             for a in (a for a in range(LANES) if not a & half):
                 low = [at if not at & half else LANES + at - half for at in range(LANES)]
                 high = [at + half if not at & half else LANES + at for at in range(LANES)]
                 pair = lines[a], lines[a + half]
-                lines[a], lines[a + half] = (builder.shuffle_vector(*pair, _mask(places)) for places in (low, high))
+                lines[a], lines[a + half] = (builder.shuffle_vector(*pair, mask(places)) for places in (low, high))
         for b, line in enumerate(lines):
-            _store(builder, line, target.place(_plus(builder, args[1], b), _number(0)))
+            store(builder, line, target.place(_plus(builder, args[1], b), _number(0)))
         return context.get_dummy_value()
 
     return types.void(x, types.int64, xt), made
@@ -355,18 +354,18 @@ def dots_across(typing: Any, out: Any, row: Any, y: Any, k: Any, xt: Any) -> Any
     a lane, and nothing to add up crosswise. More rows at a time would need more addresses than there are registers."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        out, y, xt = (_rows(context, builder, signature, args, n) for n in (0, 2, 4))
+        out, y, xt = (operand(context, builder, signature, args, n) for n in (0, 2, 4))
         lefts = [y.place(_plus(builder, args[3], a), _number(0)) for a in range(8)]
 
         def body(at: Any, sums: list[Any]) -> list[Any]:
-            right = _load(builder, xt.place(at, _number(0)))
+            right = load(builder, xt.place(at, _number(0)))
             return [
-                _plus_product(builder, _spread(builder, builder.gep(left, [at])), right, total)
+                plus_product(builder, _everywhere(builder, builder.gep(left, [at])), right, total)
                 for left, total in zip(lefts, sums, strict=True)
             ]
 
         for a, total in enumerate(_loop(builder, _number(0), y.width, 1, 8, body)):
-            _store(builder, total, out.place(_plus(builder, args[1], a), _number(0)))
+            store(builder, total, out.place(_plus(builder, args[1], a), _number(0)))
         return context.get_dummy_value()
 
     return types.void(out, types.int64, y, types.int64, xt), made
@@ -377,13 +376,13 @@ def prefetch(typing: Any, table: Any, row: Any) -> Any:
     """prefetch(table, row): ask for a row that will be changed soon, and go on."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows = _rows(context, builder, signature, args, 0)
+        rows = operand(context, builder, signature, args, 0)
         byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _INT32, _INT32, _INT32])
+        kind = ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
         start = rows.place(args[1], _number(0))
         # To write, to keep in every cache, as data.
-        numbers = [ir.Constant(_INT32, value) for value in (1, 3, 1)]
+        numbers = [ir.Constant(INT32, value) for value in (1, 3, 1)]
 
         def line(at: Any, _: list[Any]) -> list[Any]:
             builder.call(ask, [builder.bitcast(builder.gep(start, [at]), byte), *numbers])
