@@ -8,7 +8,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "foretext"
 LEVELS = {
-    0: ("errors", "config", "disk", "pickles", "draws", "folder", "types"),
+    0: ("errors", "config", "disk", "pickles", "draws", "folder", "types", "kernels"),
     1: ("text", "metrics", "layers", "datasets"),
     2: ("models", "data"),
     3: ("heads", "objectives", "tasks"),

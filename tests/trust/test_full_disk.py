@@ -143,9 +143,10 @@ def test_a_diverged_run(straight: Run, tmp_path: Path) -> None:
     assert code == 6, text
     assert "the update was not applied" in text
     made = steps_of(run.trace)
-    assert checkpoint.latest(run.checkpoints).step == len(made)
+    kept = checkpoint.latest(run.checkpoints)  # word2vec's first step may go wrong already
+    assert (kept.step if kept else 0) == len(made)
     assert f"step {len(made) + 1:,}: " in text
-    for name, array in checkpoint.latest(run.checkpoints).state.arrays.items():
+    for name, array in (kept.state.arrays if kept else {}).items():
         assert np.isfinite(array).all(), name
     if straight.family == "bert":
         batch = np.load(tmp_path / "out.run" / f"diverged-step-{len(made) + 1}.npz")

@@ -16,6 +16,8 @@ class CorpusOptions:
 
     documents: Literal["auto", "file", "line", "blank"] = "auto"
     """Where a document ends in plain text: at the file's end, at each line's, or at a blank line."""
+    sentences: Literal["rules", "line"] = "rules"
+    """Where a sentence ends: by the rules of the language, or at each line's end, for text that is cut already."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """Bytes that are no UTF-8: refuse the file, or replace and count them."""
     language: Literal["auto", "en", "zh"] = "auto"

@@ -26,6 +26,7 @@ def reading_of(chosen: options.CorpusOptions) -> CorpusConfig:
     """The corpus settings that the command line gave."""
     return CorpusConfig(
         documents=chosen.documents,
+        sentences=chosen.sentences,
         encoding_errors=chosen.encoding_errors,
         language=chosen.language,
         text_field=chosen.text_field,

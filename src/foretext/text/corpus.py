@@ -18,6 +18,7 @@ from foretext.errors import DataError, UsageError
 from foretext.text import unchanged
 from foretext.text.excluding import ExcludingCorpus, excluding
 from foretext.text.layout import Layout, detect
+from foretext.text.lines import Block, blocks
 from foretext.text.normalize import RULES, breaks, clean
 from foretext.text.parquet import parquet, parquet_fields
 from foretext.text.readers import Counts, Paragraph, plain_text
@@ -62,11 +63,14 @@ class CorpusConfig:
     """How to read text.
 
     `documents`: what one document is in plain text files: the file, a line, a block between blank lines; "auto" decides
-    a file. `encoding_errors`: refuse invalid UTF-8, or replace and count it. `language`: of the sentence rules; "auto"
-    decides a paragraph. `text_field`: the column or field of records that holds the text; None finds it.
+    a file. `sentences`: cut by the rules of the language, or "line": a line is a sentence, as tools write it that have
+    cut them already; lines are then never joined. `encoding_errors`: refuse invalid UTF-8, or replace and count it.
+    `language`: of the sentence rules; "auto" decides a paragraph. `text_field`: the column or field of records that holds
+    the text; None finds it.
     """
 
     documents: Literal["auto", "file", "line", "blank"] = "auto"
+    sentences: Literal["rules", "line"] = "rules"
     encoding_errors: Literal["strict", "replace"] = "strict"
     language: Literal["auto", "en", "zh"] = "auto"
     text_field: str | None = None
@@ -221,7 +225,8 @@ class FileCorpus:
     def key(self) -> str:
         """Fingerprint of the files' bytes as stored, how each is read, and the configuration; names do not count."""
         whole = hashlib.blake2b(digest_size=16)
-        whole.update(msgspec.json.encode([RULES, asdict(self.config)]))
+        config = {name: value for name, value in asdict(self.config).items() if (name, value) != ("sentences", "rules")}
+        whole.update(msgspec.json.encode([RULES, config]))  # without what is no setting: keys from before stay
         for file, seen in zip(self.files, self._seen, strict=True):
             layout = file.layout and [file.layout.documents, file.layout.columns]
             whole.update(msgspec.json.encode([file.format, layout, file.fields and asdict(file.fields), seen.digest]))
@@ -262,15 +267,32 @@ class FileCorpus:
             yield from self._sentences(marks[first], marks[last] if last < len(marks) else None)
 
     def _sentences(self, begin: _Mark | None, end: _Mark | None) -> Iterator[Sentence]:
-        language = self.config.language
+        language, rules = self.config.language, self.config.sentences == "rules"
         surveyor = None if begin or end or "_survey" in self.__dict__ else _Surveyor()
         found = self._surveyed(surveyor) if surveyor else self._paragraphs(begin, end, Counts())
         for file, document, paragraph, line, string in found:
             place = Place(file=self.files[file].source.name, line=line)
-            for sentence in split_sentences(string, language):
+            for sentence in split_sentences(string, language) if rules else (string,):
                 yield Sentence(string=sentence, document=document, paragraph=paragraph, place=place)
         if surveyor:
             self.__dict__["_survey"] = surveyor.survey()  # a whole pass has counted all there is
+
+    def blocks(self) -> Iterator[Block] | None:
+        """The whole corpus in blocks of clean lines where each line is a sentence of plain text; else None."""
+        layouts = [file.layout for file in self.files]
+        if self.config.sentences != "line" or not all(layout and layout.documents != "headings" for layout in layouts):
+            return None
+        return self._blocks()
+
+    def _blocks(self) -> Iterator[Block]:
+        empty = True
+        for file in self.files:
+            assert file.layout is not None
+            for block in blocks(file.source, file.layout.documents, self.config.encoding_errors):
+                empty = empty and not block.text.strip()
+                yield block
+        if empty:
+            raise _empty(self.files)
 
     def _paragraphs(
         self, begin: _Mark | None, end: _Mark | None, counts: Counts
@@ -382,4 +404,6 @@ def _look(source: Source, config: CorpusConfig, plain: int, mean: int) -> Corpus
     if config.documents != "auto":
         columns = 0 if config.documents == "line" else layout.columns
         layout = Layout(documents=config.documents, columns=columns, why="as asked")
+    if config.sentences == "line" and layout.columns:
+        layout = replace(layout, columns=0)
     return CorpusFile(source=source, format="text", layout=layout)

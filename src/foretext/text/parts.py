@@ -1,7 +1,7 @@
 """How a token store is written: each shard becomes part files, then parts are copied end to end in bounded memory."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foretext.text.lines import Block
 from foretext.text.shards import joined
 from foretext.types import Bits, Corpus, Ints, Tokenizer
 
@@ -38,28 +39,63 @@ def id_type(vocabulary: int) -> np.dtype[np.unsignedinteger]:
 
 def write_part(corpus: Corpus, shard: int, of: int, tokenizer: Tokenizer, folder: Path) -> Sizes:
     """Encode one shard into `folder/<shard>.<column>` files. Sentences without tokens are left out."""
-    files = {column: open(folder / f"{shard}.{column}", "wb") for column in COLUMNS}  # noqa: SIM115
-    tokens = sentences = documents = 0
-    last = -1
-    try:
+    with _Part(folder, shard, id_type(tokenizer.size)) as part:
         for strings, numbers in _batches(corpus, shard, of):
             ids, lengths, starts = tokenizer.ids(strings)
             kept = np.flatnonzero(lengths)
-            document = np.array(numbers, dtype=np.int64)[kept]
-            first = document != np.concatenate([[last], document[:-1]])
-            last = int(document[-1]) if len(document) else last
-            ids.astype(id_type(tokenizer.size)).tofile(files["ids"])
-            starts.astype(np.uint8).tofile(files["word_starts"])
-            lengths[kept].astype("<i4").tofile(files["lengths"])
-            _hashes([strings[at] for at in kept.tolist()]).tofile(files["hashes"])
-            first.astype(np.uint8).tofile(files["first"])
-            tokens += len(ids)
-            sentences += len(kept)
-            documents += int(first.sum())
-    finally:
-        for file in files.values():
+            texts = [strings[at].strip() for at in kept.tolist()]
+            characters = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+            hashes = _hashes((text.encode("utf-8", "surrogatepass") for text in texts), characters)
+            part.add(ids, starts, lengths[kept], hashes, np.array(numbers, dtype=np.int64)[kept])
+        return part.sizes()
+
+
+def write_lines(blocks: Iterable[Block], tokenizer: Any, folder: Path, threads: int) -> Sizes:
+    """The same for a whole corpus of lines, as shard 0; `tokenizer`: a `ChunkTokenizer` whose chunks are what stands
+    between white space."""
+    from foretext.text.numbering import number_blocks
+
+    with _Part(folder, 0, id_type(tokenizer.size)) as part:
+        due, document = True, -1
+        for found in number_blocks(blocks, threads):
+            ids, lengths, starts = tokenizer.numbered_ids(found.words, found.numbers, found.lines[:, 2])
+            first, due = found.starts(due or found.block.first)
+            documents = document + np.cumsum(first, dtype=np.int64)
+            document = int(documents[-1]) if len(documents) else document
+            kept = np.flatnonzero(lengths)
+            part.add(ids, starts, lengths[kept], _hashes(found.texts(kept), found.characters()[kept]), documents[kept])
+        return part.sizes()
+
+
+class _Part:
+    """The files of one part while they are written."""
+
+    def __init__(self, folder: Path, shard: int, dtype: np.dtype[Any]) -> None:
+        self._files = {column: open(folder / f"{shard}.{column}", "wb") for column in COLUMNS}  # noqa: SIM115
+        self._dtype, self._last = dtype, -1
+        self._tokens = self._sentences = self._documents = 0
+
+    def add(self, ids: Ints, starts: Bits, lengths: Ints, hashes: NDArray[np.uint64], document: Ints) -> None:
+        """More sentences, all of them with tokens; `document` [s]: the number of each one's document."""
+        first = document != np.concatenate([[self._last], document[:-1]])
+        self._last = int(document[-1]) if len(document) else self._last
+        columns = {"ids": ids.astype(self._dtype), "word_starts": starts.view(np.uint8), "lengths": lengths.astype("<i4")}
+        for column, values in {**columns, "hashes": hashes, "first": first.view(np.uint8)}.items():
+            values.tofile(self._files[column])
+        self._tokens += len(ids)
+        self._sentences += len(lengths)
+        self._documents += int(first.sum())
+
+    def sizes(self) -> Sizes:
+        """What has been added."""
+        return Sizes(tokens=self._tokens, sentences=self._sentences, documents=self._documents)
+
+    def __enter__(self) -> "_Part":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for file in self._files.values():
             file.close()
-    return Sizes(tokens=tokens, sentences=sentences, documents=documents)
 
 
 def _batches(corpus: Corpus, shard: int, of: int) -> Iterator[tuple[list[str], list[int]]]:
@@ -78,13 +114,11 @@ def _batches(corpus: Corpus, shard: int, of: int) -> Iterator[tuple[list[str], l
         yield strings, numbers
 
 
-def _hashes(strings: Sequence[str]) -> NDArray[np.uint64]:
-    """[n,2] 64 bits of each text, and its characters: tokens have no say, so every store of a corpus holds out the same
-    documents, whatever its tokenizer."""
-    texts = [string.strip() for string in strings]
-    digests = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
-    hashes = np.frombuffer(b"".join(digests), dtype="<u8")
-    return np.stack([hashes, np.fromiter(map(len, texts), dtype="<u8", count=len(texts))], axis=1)
+def _hashes(texts: Iterable[bytes], characters: Ints) -> NDArray[np.uint64]:
+    """[n,2] 64 bits of each text (stripped, in UTF-8), and its characters: tokens have no say, so every store of a corpus
+    holds out the same documents, whatever its tokenizer."""
+    digests = [hashlib.blake2b(text, digest_size=8).digest() for text in texts]
+    return np.stack([np.frombuffer(b"".join(digests), dtype="<u8"), characters.astype("<u8")], axis=1)
 
 
 def merge_parts(parts: Path, of: int, folder: Path, dtype: DTypeLike) -> Sizes:

@@ -64,7 +64,7 @@ def _characters(source: Source, errors: Errors, counts: Counts) -> Iterator[str]
             string, used = codecs.utf_8_decode(data, "strict", final)
         except UnicodeDecodeError as error:
             if errors == "strict":
-                raise _invalid(source, data, start, error) from error
+                raise invalid(source, data, start, error) from error
             string, used = codecs.utf_8_decode(data, "replace", final)
             counts.replaced += string.count("\ufffd") - data[:used].count(b"\xef\xbf\xbd")
         rest, start = data[used:], start + used
@@ -76,7 +76,8 @@ def _with_end(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield b""
 
 
-def _invalid(source: Source, data: bytes, start: int, error: UnicodeDecodeError) -> DataError:
+def invalid(source: Source, data: bytes, start: int, error: UnicodeDecodeError) -> DataError:
+    """What is said of bytes that are no UTF-8; `data` starts at byte `start` of the file."""
     at = start + error.start
     shown = data[error.start : error.start + 4].hex(" ")
     guess = "UTF-16" if at <= 1 and data[:2] in (b"\xff\xfe", b"\xfe\xff") else "e.g. GB18030 or WINDOWS-1252"

@@ -16,8 +16,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.folder import Sealed, fingerprint, is_sealed, locked, open_sealed, sealing
-from foretext.text.parts import choose_held_out, count_tokens, id_type, merge_parts, write_part
+from foretext.text.lines import line_blocks
+from foretext.text.parts import choose_held_out, count_tokens, id_type, merge_parts, write_lines, write_part
 from foretext.text.shards import Progress, each_shard, require_unchanged, shard_count, worker_count
+from foretext.text.tokenizers.chunked import ChunkTokenizer
 from foretext.types import Bits, Corpus, Ints, Tokenizer
 
 VERSION = 1
@@ -132,12 +134,15 @@ def _write(
     workers: int,
     progress: Progress | None,
 ) -> None:
-    of = shard_count(corpus) if workers > 1 else 1  # whole shards end to end are the corpus: read it through
     parts = folder / "parts"
     parts.mkdir()
-    tokens = 0
-    for part in each_shard(write_part, corpus, of, tokenizer, parts, workers=workers, progress=progress):
-        tokens += part.tokens
+    blocks = line_blocks(corpus) if isinstance(tokenizer, ChunkTokenizer) and tokenizer.config.kind == "spaces" else None
+    if blocks is not None:
+        of, tokens = 1, write_lines(blocks, tokenizer, parts, workers).tokens
+    else:
+        of = shard_count(corpus) if workers > 1 else 1  # whole shards end to end are the corpus: read it through
+        shards = each_shard(write_part, corpus, of, tokenizer, parts, workers=workers, progress=progress)
+        tokens = sum(part.tokens for part in shards)
     if not tokens:
         raise DataError("the corpus has no token", remedy="give a corpus with text")
     dtype = id_type(tokenizer.size)

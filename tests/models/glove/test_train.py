@@ -16,7 +16,7 @@ from foretext.bundle import STATIC_TABLE, load_pretrained
 from foretext.config import override
 from foretext.errors import ArtefactError, DataError, DivergedError, Preempted, ResourceError
 from foretext.extending import extend
-from foretext.layers.kernels import below, mixed
+from foretext.kernels import below, mixed
 from foretext.models.glove import counts, kernel
 from foretext.models.glove.config import GloveConfig
 from foretext.models.glove.train import BIASES, CONTEXT_BIASES, CONTEXTS, TABLE, Glove, Unit, stepper, units

@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import below, jit, mixed
+from foretext.kernels import below, jit, mixed
 from foretext.types import Bits
 
 Table = NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import jit, mixed
+from foretext.kernels import jit, mixed
 from foretext.types import Ints
 
 Keys = NDArray[np.uint64]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from foretext.disk import forget
 from foretext.errors import UsageError
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.types import Ints
 
 Words64 = NDArray[np.uint64]

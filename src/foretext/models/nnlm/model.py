@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foretext import draws
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.nnlm.output import HEAD, Adaptive, Full, checked, make_output
 from foretext.models.stream import NOTHING, Stream, boundary_of

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.word2vec import lanes, tiles
 from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
 from foretext.types import Bits

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.word2vec import blocks
 from foretext.models.word2vec.kernel import Table, Words, negative
 from foretext.models.word2vec.subwords import Offsets, put_together

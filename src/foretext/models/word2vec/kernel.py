@@ -4,7 +4,7 @@ n stream words · D width · V vocabulary. "in" rows answer for a centre,
 "out" rows for the words around it. Everything random comes from one 64-bit state that the caller derives from
 (seed, epoch, block, shard), so the result of a shard depends on nothing but its inputs.
 
-A non-finite score is seen, and stops the shard before it is applied (`layers.kernels` says what lets it).
+A non-finite score is seen, and stops the shard before it is applied (`kernels` says what lets it).
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import draw, jit
+from foretext.kernels import draw, jit
 from foretext.types import Bits
 
 Table = NDArray[np.float32]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.word2vec import tiles
 from foretext.models.word2vec.blocks import (
     CENTRES,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.word2vec.kernel import Table
 from foretext.types import Ints, Tokenizer
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.word2vec.kernel import Table
 from foretext.models.word2vec.objectives import Objective, Planned, Trained
 from foretext.types import Bits, Floats, Ints

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.layers.kernels import jit
+from foretext.kernels import jit
 from foretext.models.word2vec.kernel import Words
 from foretext.types import Bits, Ints
 

@@ -243,6 +243,20 @@ class ChunkTokenizer:
         found = [*map(self._splitter.chunks, strings)]
         ends = np.concatenate([[0], np.cumsum([*map(len, found)], dtype=np.int64)])
         numbers = np.fromiter(map(known.__getitem__, chain.from_iterable(found)), dtype=np.int64, count=int(ends[-1]))
+        return self._tokens(known, numbers, ends)
+
+    def numbered_ids(self, chunks: Sequence[str], numbers: Ints, lengths: Ints) -> tuple[Ints, Ints, Bits]:
+        """`ids` of texts whose chunks are told apart already: `chunks` [K], all distinct; the `numbers` [C] of the chunks
+        of all texts, end to end; how many chunks each text has, `lengths` [N]."""
+        with self._lock:
+            if self._numbers.full():
+                self._numbers = _Numbers(self._splitter, self.spelling)
+            known = self._numbers
+            own = np.fromiter(map(known.__getitem__, chunks), dtype=np.int64, count=len(chunks))
+            return self._tokens(known, own[numbers], np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+    def _tokens(self, known: "_Numbers", numbers: Ints, ends: Ints) -> tuple[Ints, Ints, Bits]:
+        """`ids` of texts from the numbers of their chunks; text n's are `ends[n] : ends[n+1]`."""
         taken, lengths = _rows(known.first, numbers)
         tokens = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends]
         codes = _view(known.codes)[taken]

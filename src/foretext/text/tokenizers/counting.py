@@ -1,11 +1,13 @@
 """Distinct words of a corpus and how often each occurs, in one pass and bounded memory."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from foretext.text.lines import Block, line_blocks
 from foretext.text.shards import Progress, each_shard, joined, shard_count, worker_count
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.splitting import Splitter
@@ -21,20 +23,32 @@ def count_words(
 
     Raw chunks are counted, which costs a regular expression and a dictionary, and only distinct ones are cut into words
     and folded. Where more than `config.most_words` are distinct the rarest are forgotten; the result is the same for
-    any number of workers.
+    any number of workers. Text that is cut into lines and words already is counted as bytes (see `numbering`).
     """
     chunks: Counter[str] = Counter()
-    of = shard_count(corpus)
     processes = worker_count(corpus, workers)
-    for counted in each_shard(count_chunks, corpus, of, config, workers=processes, progress=progress):
+    blocks = line_blocks(corpus) if config.kind == "spaces" else None
+    of = shard_count(corpus)
+    for counted in each_shard(count_chunks, corpus, of, config, workers=processes, progress=progress) if blocks is None \
+            else count_lines(blocks, processes):
         chunks.update(counted)
         prune(chunks, config.most_words)
     splitter = Splitter(config)
     words: Counter[str] = Counter()
     for chunk, count in chunks.items():
-        for word in splitter.words(chunk):
-            words[word.string] += count
-    return dict(sorted(words.items(), key=lambda item: (-item[1], item[0])))
+        for string in splitter.whole_words(chunk) or [word.string for word in splitter.words(chunk)]:
+            words[string] += count
+    ranked = sorted(words.items())
+    ranked.sort(key=itemgetter(1), reverse=True)  # equal counts stay in order
+    return dict(ranked)
+
+
+def count_lines(blocks: Iterator[Block], threads: int) -> Iterator[Mapping[str, int]]:
+    """The words of each block."""
+    from foretext.text.numbering import number_blocks  # Numba takes half a second, which few tokenizers need
+
+    for found in number_blocks(blocks, threads):
+        yield dict(zip(found.words, found.counts, strict=True))
 
 
 def count_chunks(corpus: Corpus, shard: int, of: int, config: TokenizerConfig) -> Mapping[str, int]:

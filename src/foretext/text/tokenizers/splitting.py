@@ -98,11 +98,14 @@ class Splitter:
 
     def whole_words(self, chunk: str) -> list[str] | None:
         """The strings of `words(chunk)` where that is quickly said and each begins a whole word; else None."""
-        if self.config.kind != "wordpiece" or not (chunk.isascii() or self.han.search(chunk) is None):
+        spaces = self.config.kind == "spaces"
+        if not spaces and (self.config.kind != "wordpiece" or not (chunk.isascii() or self.han.search(chunk) is None)):
             return None
         string = self.folding.fold(chunk)
         if self.folding.leading_marks and len(string) < len(chunk):
             return None  # marks were dropped: `align` knows which may be
+        if spaces:
+            return [string]
         return [string] if string.isalnum() else self.marks(string).findall(string)
 
     def marks(self, string: str) -> re.Pattern[str]:
