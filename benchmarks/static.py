@@ -155,17 +155,22 @@ def peak(spec: dict[str, Any], channel: Channel) -> None:
 def our_vocabulary(spec: dict[str, Any], channel: Channel) -> None:
     """A side: lexicon and token store from the text file."""
     from foretext.text.corpus import CorpusConfig, open_corpus
+    from foretext.text.lines import Block
+    from foretext.text.numbering import number_words
     from foretext.text.store import build_store
     from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
 
-    words = TokenizerConfig(kind="words", lowercase=False, strip_accents=False, special=("[UNK]",))
+    words = TokenizerConfig(
+        kind="spaces", lowercase=False, strip_accents=False, special=("[UNK]",), min_count=spec["min_count"]
+    )
+    number_words(Block(text=b"loads the kernels\n", documents="file", first=True))
     text = vectors.read(Path(spec["folder"]))
     workers = spec["threads"] if spec["threads"] > 1 else 0
     channel.ready()
     for _ in channel.requests():
         with TemporaryDirectory(dir=spec["folder"]) as folder:
             clock = Clock()
-            corpus = open_corpus(str(text.text), CorpusConfig(documents="blank", language="en"))
+            corpus = open_corpus(str(text.text), CorpusConfig(documents="file", sentences="line"))
             build_store(corpus, train_tokenizer(words, corpus, workers=workers), Path(folder), workers=workers)
             channel.answer(clock.read(len(text.ids), 1))
 

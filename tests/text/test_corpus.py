@@ -194,7 +194,7 @@ def test_shards_concatenate_to_the_corpus(
     names = [tmp_path / f"{number}.txt" for number in range(files)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus_module, "BLOCK", block)
-        patch.setattr(corpus_module, "MOST_BLOCKS", most)
+        patch.setattr("foretext.text.survey.MOST_BLOCKS", most)
         corpus = open_corpus(names, CorpusConfig(documents="blank"))
         whole = numbered(corpus.sentences())
         shards = [numbered(corpus.sentences(shard, of)) for shard in range(of)]

@@ -26,6 +26,7 @@ from foretext.text.records import Fields, NoTextField, json_fields, json_lines, 
 from foretext.text.sentences import split_sentences
 from foretext.text.sources import Source, find
 from foretext.text.strings import StringsCorpus, strings_corpus
+from foretext.text.survey import Mark, Survey, Surveyor
 from foretext.text.wikipedia import dump, extracted, is_dump, is_extracted
 from foretext.types import JSON, Place, Sentence
 
@@ -44,11 +45,6 @@ Format: TypeAlias = Literal["text", "jsonl", "table", "parquet", "wikiextractor"
 
 SAMPLE = 1 << 18
 """Bytes looked at to decide how to read a file."""
-
-BLOCK = 1 << 14
-"""Characters, at least, between two places where a shard may start."""
-
-MOST_BLOCKS = 8192
 
 _ARCHIVES = {
     "a zip archive or an office document": (0, b"PK\x03\x04"),
@@ -160,59 +156,6 @@ class Report:
         return "\n".join(rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """A document start where a shard may begin: its file and line, its number, its first paragraph's number, and the
-    characters before it."""
-
-    file: int
-    line: int
-    document: int
-    paragraph: int
-    characters: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    documents: int
-    paragraphs: int
-    characters: int
-    counts: Counts
-    marks: tuple[_Mark, ...]
-
-
-class _Surveyor:
-    """Makes the survey while paragraphs go by."""
-
-    def __init__(self) -> None:
-        self.counts = Counts()
-        self._block = BLOCK
-        self._marks: list[_Mark] = []
-        self._document = self._paragraph = -1
-        self._characters = 0
-
-    def add(self, file: int, document: int, paragraph: int, line: int, string: str) -> None:
-        """The next paragraph."""
-        marks = self._marks
-        if document > self._document and (not marks or self._characters - marks[-1].characters >= self._block):
-            marks.append(_Mark(file, line, document, paragraph, self._characters))
-            if len(marks) > MOST_BLOCKS:
-                del marks[1::2]
-                self._block *= 2
-        self._document, self._paragraph = document, paragraph
-        self._characters += len(string)
-
-    def survey(self) -> _Survey:
-        """After the last paragraph."""
-        return _Survey(
-            documents=self._document + 1,
-            paragraphs=self._paragraph + 1,
-            characters=self._characters,
-            counts=self.counts,
-            marks=tuple(self._marks),
-        )
-
-
 class FileCorpus:
     """The corpus in some files (see `types.Corpus`). It may be pickled, also to another process."""
 
@@ -266,9 +209,9 @@ class FileCorpus:
         if first < last:
             yield from self._sentences(marks[first], marks[last] if last < len(marks) else None)
 
-    def _sentences(self, begin: _Mark | None, end: _Mark | None) -> Iterator[Sentence]:
+    def _sentences(self, begin: Mark | None, end: Mark | None) -> Iterator[Sentence]:
         language, rules = self.config.language, self.config.sentences == "rules"
-        surveyor = None if begin or end or "_survey" in self.__dict__ else _Surveyor()
+        surveyor = None if begin or end or "_survey" in self.__dict__ else Surveyor()
         found = self._surveyed(surveyor) if surveyor else self._paragraphs(begin, end, Counts())
         for file, document, paragraph, line, string in found:
             place = Place(file=self.files[file].source.name, line=line)
@@ -295,7 +238,7 @@ class FileCorpus:
             raise _empty(self.files)
 
     def _paragraphs(
-        self, begin: _Mark | None, end: _Mark | None, counts: Counts
+        self, begin: Mark | None, end: Mark | None, counts: Counts
     ) -> Iterator[tuple[int, int, int, int, str]]:
         """(file, document, paragraph, line, text) from document `begin` up to, not including, document `end`."""
         start, at = (begin.file, begin.line) if begin else (0, 0)
@@ -311,14 +254,14 @@ class FileCorpus:
             raise _empty(self.files)
 
     @cached_property
-    def _survey(self) -> _Survey:
+    def _survey(self) -> Survey:
         """One pass over everything, without sentences: counts, and where shards may start."""
-        surveyor = _Surveyor()
+        surveyor = Surveyor()
         for _ in self._surveyed(surveyor):
             pass
         return surveyor.survey()
 
-    def _surveyed(self, surveyor: "_Surveyor") -> Iterator[tuple[int, int, int, int, str]]:
+    def _surveyed(self, surveyor: "Surveyor") -> Iterator[tuple[int, int, int, int, str]]:
         for found in self._paragraphs(None, None, surveyor.counts):
             surveyor.add(*found)
             yield found

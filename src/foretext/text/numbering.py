@@ -189,7 +189,7 @@ def _end(data: Bytes, i: int) -> int:
 
 
 @jit
-def _find(data: Bytes, eights: Table, start: int, length: int, table: Table, words: Words, distinct: int) -> int:
+def _find(data: Bytes, eights: Table, start: int, length: int, table: Table, words: Words, distinct: int) -> Any:
     """The number of the word of `length` bytes at `start`: `distinct` for a new one, which gets a slot."""
     low, high = _eight(eights, start, length), _eight(eights, start + 8, length - 8)
     for j in range(start + 16, start + length):
@@ -212,7 +212,7 @@ def _find(data: Bytes, eights: Table, start: int, length: int, table: Table, wor
 
 @jit
 def _same(data: Bytes, one: int, other: int, length: int) -> bool:
-    for j in range(length):
+    for j in range(length):  # noqa: SIM110  (this is compiled)
         if data[one + j] != data[other + j]:
             return False
     return True
@@ -251,4 +251,4 @@ def _scan(data: Bytes, size: int, eights: Table, table: Table, words: Words, num
         i = end
     state[0], state[1], state[2], state[3] = i, distinct, count, filled
     state[4], state[5], state[6], state[7] = before, begin, blank, continued
-    return i >= size
+    return bool(i >= size)

@@ -134,6 +134,19 @@ class _Numbers(dict[str, int]):
         return len(self) > MOST_CHUNKS or self.characters > _MOST_CHARACTERS
 
 
+class _Entries(dict[str, int]):
+    """Chunk that is one word → its id; −1 where nothing of it can be seen."""
+
+    def __init__(self, splitter: Splitter, spelling: Spelling) -> None:
+        super().__init__()
+        self._splitter, self._spelling = splitter, spelling
+
+    def __missing__(self, chunk: str) -> int:
+        words = self._splitter.whole_words(chunk) or [word.string for word in self._splitter.words(chunk)]
+        self[chunk] = number = self._spelling.spell(words[0])[0][0] if words else -1
+        return number
+
+
 class ChunkTokenizer:
     """A `types.Tokenizer`. `counts` [V] are the training corpus's counts where entries are ranked by frequency (words,
     characters), else empty."""
@@ -154,6 +167,7 @@ class ChunkTokenizer:
         self._unknown = self.special[unknown_token(config.kind, config.special) or ""] if self.open else None
         self._known = _Known(self._splitter, spelling, self._unknown)
         self._numbers = _Numbers(self._splitter, spelling)
+        self._entries = _Entries(self._splitter, spelling)
         self._lock = Lock()  # a server encodes from several threads; what is remembered is shared
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -243,20 +257,6 @@ class ChunkTokenizer:
         found = [*map(self._splitter.chunks, strings)]
         ends = np.concatenate([[0], np.cumsum([*map(len, found)], dtype=np.int64)])
         numbers = np.fromiter(map(known.__getitem__, chain.from_iterable(found)), dtype=np.int64, count=int(ends[-1]))
-        return self._tokens(known, numbers, ends)
-
-    def numbered_ids(self, chunks: Sequence[str], numbers: Ints, lengths: Ints) -> tuple[Ints, Ints, Bits]:
-        """`ids` of texts whose chunks are told apart already: `chunks` [K], all distinct; the `numbers` [C] of the chunks
-        of all texts, end to end; how many chunks each text has, `lengths` [N]."""
-        with self._lock:
-            if self._numbers.full():
-                self._numbers = _Numbers(self._splitter, self.spelling)
-            known = self._numbers
-            own = np.fromiter(map(known.__getitem__, chunks), dtype=np.int64, count=len(chunks))
-            return self._tokens(known, own[numbers], np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-    def _tokens(self, known: "_Numbers", numbers: Ints, ends: Ints) -> tuple[Ints, Ints, Bits]:
-        """`ids` of texts from the numbers of their chunks; text n's are `ends[n] : ends[n+1]`."""
         taken, lengths = _rows(known.first, numbers)
         tokens = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends]
         codes = _view(known.codes)[taken]
@@ -267,6 +267,20 @@ class ChunkTokenizer:
         borders[tokens] = True
         together, places = self.spelling.together(codes >> 1, borders[:-1])
         return together.astype(np.int32), np.diff(np.searchsorted(places, tokens)), begins[places]
+
+    def numbered_ids(self, chunks: Sequence[str], numbers: Ints, lengths: Ints) -> tuple[Ints, Ints, Bits]:
+        """`ids` of texts whose chunks are told apart already: `chunks` [K], all distinct; the `numbers` [C] of the chunks
+        of all texts, end to end; how many chunks each text has, `lengths` [N]. Only where a chunk is a word ("spaces")."""
+        assert self.config.kind == "spaces", self.config.kind
+        with self._lock:
+            if len(self._entries) > MOST_CHUNKS:
+                self._entries = _Entries(self._splitter, self.spelling)
+            entries = np.fromiter(map(self._entries.__getitem__, chunks), dtype=np.int32, count=len(chunks))
+        ids = entries[numbers]
+        if len(entries) and entries.min() < 0:  # words of nothing but invisible characters
+            text = np.repeat(np.arange(len(lengths)), lengths)[ids >= 0]
+            ids, lengths = ids[ids >= 0], np.bincount(text, minlength=len(lengths))
+        return ids, np.asarray(lengths, np.int64), np.ones(len(ids), np.bool_)
 
     def _refresh(self) -> None:
         if self._known.full():

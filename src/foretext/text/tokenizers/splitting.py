@@ -49,6 +49,7 @@ class Splitter:
         )
         self.han = re.compile(f"[{bert.HAN}]") if as_bert else _HAN
         self.is_punctuation = bert.is_punctuation if as_bert else is_punctuation
+        self._as_it_is = config.kind == "spaces" and not config.lowercase and not as_bert
         self._pattern = re.compile(_pattern(config))
         self._find: Callable[[str], list[str]] = self._pattern.findall
         self._split = _SPLITS[config.kind]
@@ -98,6 +99,8 @@ class Splitter:
 
     def whole_words(self, chunk: str) -> list[str] | None:
         """The strings of `words(chunk)` where that is quickly said and each begins a whole word; else None."""
+        if self._as_it_is and chunk.isascii():
+            return [chunk]
         spaces = self.config.kind == "spaces"
         if not spaces and (self.config.kind != "wordpiece" or not (chunk.isascii() or self.han.search(chunk) is None)):
             return None
@@ -105,7 +108,7 @@ class Splitter:
         if self.folding.leading_marks and len(string) < len(chunk):
             return None  # marks were dropped: `align` knows which may be
         if spaces:
-            return [string]
+            return [string] if string else []
         return [string] if string.isalnum() else self.marks(string).findall(string)
 
     def marks(self, string: str) -> re.Pattern[str]:
