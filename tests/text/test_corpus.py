@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foretext.errors import DataError, UsageError
-from foretext.text import corpus as corpus_module
 from foretext.text import sources
 from foretext.text.corpus import CorpusConfig, excluding, open_corpus, strings_corpus
 from foretext.text.excluding import FEWEST, SHORTEST, units
@@ -193,7 +192,7 @@ def test_shards_concatenate_to_the_corpus(
         (tmp_path / f"{number}.txt").write_text("\n\n\n".join("\n".join(lines) for lines in part), encoding="utf-8")
     names = [tmp_path / f"{number}.txt" for number in range(files)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "BLOCK", block)
+        patch.setattr("foretext.text.survey.BLOCK", block)
         patch.setattr("foretext.text.survey.MOST_BLOCKS", most)
         corpus = open_corpus(names, CorpusConfig(documents="blank"))
         whole = numbered(corpus.sentences())
@@ -229,7 +228,7 @@ EVERY_FORMAT = {
 @pytest.mark.parametrize("name", [*EVERY_FORMAT, "a.parquet", "all"])
 @pytest.mark.parametrize("of", [2, 5])
 def test_every_format_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, of: int) -> None:
-    monkeypatch.setattr(corpus_module, "BLOCK", 1)
+    monkeypatch.setattr("foretext.text.survey.BLOCK", 1)
     monkeypatch.setattr(sources, "CHUNK", 37)
     for file, text in EVERY_FORMAT.items():
         (tmp_path / file).write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from foretext.text.readers import LONGEST, Counts, Errors, invalid, lines
 from foretext.text.sources import Source
 from foretext.types import Corpus
 
-BLOCK = 1 << 23
+BLOCK = 1 << 24
 """Bytes of a block, about. A line longer than that is cut where a block ends."""
 CONTINUED = "\x1f"
 """What stands before a line that goes on the one before it; clean text never holds it."""

@@ -135,15 +135,19 @@ class _Numbers(dict[str, int]):
 
 
 class _Entries(dict[str, int]):
-    """Chunk that is one word → its id; −1 where nothing of it can be seen."""
+    """Chunk that is one word → its id; −1 where nothing of it can be seen. What is folded stays as it is when folded again,
+    so the lexicon's own words are known from the start."""
 
-    def __init__(self, splitter: Splitter, spelling: Spelling) -> None:
-        super().__init__()
+    def __init__(self, splitter: Splitter, spelling: Whole) -> None:
+        super().__init__(spelling.ids)
         self._splitter, self._spelling = splitter, spelling
 
     def __missing__(self, chunk: str) -> int:
-        words = self._splitter.whole_words(chunk) or [word.string for word in self._splitter.words(chunk)]
-        self[chunk] = number = self._spelling.spell(words[0])[0][0] if words else -1
+        number = self._spelling.unknown
+        if not (self._splitter.as_it_is and chunk.isascii()):
+            words = self._splitter.whole_words(chunk) or [word.string for word in self._splitter.words(chunk)]
+            number = self._spelling.ids.get(words[0], number) if words else -1
+        self[chunk] = number
         return number
 
 
@@ -167,7 +171,7 @@ class ChunkTokenizer:
         self._unknown = self.special[unknown_token(config.kind, config.special) or ""] if self.open else None
         self._known = _Known(self._splitter, spelling, self._unknown)
         self._numbers = _Numbers(self._splitter, spelling)
-        self._entries = _Entries(self._splitter, spelling)
+        self._entries: _Entries | None = None
         self._lock = Lock()  # a server encodes from several threads; what is remembered is shared
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -271,9 +275,9 @@ class ChunkTokenizer:
     def numbered_ids(self, chunks: Sequence[str], numbers: Ints, lengths: Ints) -> tuple[Ints, Ints, Bits]:
         """`ids` of texts whose chunks are told apart already: `chunks` [K], all distinct; the `numbers` [C] of the chunks
         of all texts, end to end; how many chunks each text has, `lengths` [N]. Only where a chunk is a word ("spaces")."""
-        assert self.config.kind == "spaces", self.config.kind
+        assert isinstance(self.spelling, Whole), self.config.kind
         with self._lock:
-            if len(self._entries) > MOST_CHUNKS:
+            if self._entries is None or len(self._entries) > self.size + MOST_CHUNKS:
                 self._entries = _Entries(self._splitter, self.spelling)
             entries = np.fromiter(map(self._entries.__getitem__, chunks), dtype=np.int32, count=len(chunks))
         ids = entries[numbers]

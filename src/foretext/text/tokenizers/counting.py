@@ -35,6 +35,9 @@ def count_words(
         prune(chunks, config.most_words)
     splitter = Splitter(config)
     words: Counter[str] = Counter()
+    if splitter.as_it_is:
+        words = Counter({chunk: count for chunk, count in chunks.items() if chunk.isascii()})
+        chunks = Counter({chunk: count for chunk, count in chunks.items() if not chunk.isascii()})
     for chunk, count in chunks.items():
         for string in splitter.whole_words(chunk) or [word.string for word in splitter.words(chunk)]:
             words[string] += count

@@ -35,12 +35,12 @@ class Phrases(Whole):
 
     def __init__(self, pieces: Sequence[str], counts: Sequence[int], specials: int, unknown: int, pairs: Sequence[Pair]) -> None:
         super().__init__(pieces, counts, specials, unknown)
-        self.pairs = _needed(pairs, self._ids)
-        self._inner = dict(self._ids)
+        self.pairs = _needed(pairs, self.ids)
+        self._inner = dict(self.ids)
         for _, left, right in self.pairs:
             for part in (left, right, left + JOIN + right):
-                self._inner.setdefault(part, len(pieces) + len(self._inner) - len(self._ids))
-        self._parts = [*self._inner][len(self._ids) :]
+                self._inner.setdefault(part, len(pieces) + len(self._inner) - len(self.ids))
+        self._parts = [*self._inner][len(self.ids) :]
         self._outside = len(pieces) + len(self._parts)  # in no pair
         self._base = self._outside + 1
         self._passes = [self._table(list(found)) for _, found in groupby(self.pairs, key=lambda pair: pair[0])]

@@ -36,17 +36,17 @@ class Whole:
         self.pieces = pieces
         self.counts = counts
         self.unknown = unknown
-        self._ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
+        self.ids = {piece: number for number, piece in enumerate(pieces) if number >= specials}
 
     def spell(self, word: str) -> Parts:
-        return [(self._ids.get(word, self.unknown), 0, len(word))]
+        return [(self.ids.get(word, self.unknown), 0, len(word))]
 
     def same(self, pieces: Sequence[str], counts: Sequence[int], specials: int) -> "Whole":
         """A lexicon of these entries that spells as this one does."""
         return Whole(pieces, counts, specials, self.unknown)
 
     def knows(self, word: str) -> bool:
-        return word in self._ids
+        return word in self.ids
 
     def files(self) -> Mapping[str, Sequence[str]]:
         return {"counts.txt": [str(count) for count in self.counts]}

@@ -49,7 +49,8 @@ class Splitter:
         )
         self.han = re.compile(f"[{bert.HAN}]") if as_bert else _HAN
         self.is_punctuation = bert.is_punctuation if as_bert else is_punctuation
-        self._as_it_is = config.kind == "spaces" and not config.lowercase and not as_bert
+        self.as_it_is = config.kind == "spaces" and not config.lowercase and not as_bert
+        """Whether a chunk of ASCII alone is a word, and no folding changes it."""
         self._pattern = re.compile(_pattern(config))
         self._find: Callable[[str], list[str]] = self._pattern.findall
         self._split = _SPLITS[config.kind]
@@ -99,8 +100,6 @@ class Splitter:
 
     def whole_words(self, chunk: str) -> list[str] | None:
         """The strings of `words(chunk)` where that is quickly said and each begins a whole word; else None."""
-        if self._as_it_is and chunk.isascii():
-            return [chunk]
         spaces = self.config.kind == "spaces"
         if not spaces and (self.config.kind != "wordpiece" or not (chunk.isascii() or self.han.search(chunk) is None)):
             return None
