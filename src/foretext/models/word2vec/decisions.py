@@ -22,6 +22,7 @@ from foretext.models.word2vec.blocks import (
     squash,
 )
 from foretext.models.word2vec.kernel import Doubles, Table, Words
+from foretext.models.word2vec.registers import padded, zero_rows
 from foretext.types import Bits, Ints
 
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
@@ -31,8 +32,8 @@ _FIRST = np.int64(0)
 def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: contexts with their changes, a path of at most `deepest` nodes, steps of contexts
     at nodes, the codes of a path, what clamping hid, no negatives, the block's words."""
-    lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(1, deepest))
-    arrays = [tiles.rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
+    lanes, around, path = padded(width), CENTRES + 2 * window + 4, padded(max(1, deepest))
+    arrays = [zero_rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
     return *arrays, np.zeros(path, np.float32), np.zeros(around, np.float64), np.zeros(0, np.int32), np.zeros(CENTRES, np.int32)
 
 
