@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from foretext.models.word2vec import lanes, tiles
+from foretext.models.word2vec import lanes, registers
 
 
 @numba.njit
@@ -31,7 +31,7 @@ def run_bits(words, start, word):  # type: ignore[no-untyped-def]
 
 
 def scores() -> np.ndarray:
-    made = tiles.rows(2, 16)
+    made = registers.zero_rows(2, 16)
     made[1] = np.array([0, 1, -1, 3, -3, 9, -9, 12, -12, 0.1, -0.1, 2, -2, 5, -5, 30], np.float32)
     return made
 

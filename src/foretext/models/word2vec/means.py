@@ -44,17 +44,19 @@ def _means(h: Table, inward: Table, words: Words, low: Words, high: Words, p: in
     """h[i] = the mean of the contexts of centre p + i, 0 where there are none; answers how many centres have some.
     `shares` [2,·,B] and `having`: of the contexts from `begin` on."""
     examples = 0
+    has = shares[0]
     for i in range(CENTRES):
         windows[0, i], windows[1, i] = (low[p + i], high[p + i]) if i < m else (0, 0)
         windows[3, i] = 1 if windows[1, i] - windows[0, i] > 1 else 0
         examples += windows[3, i]
     for r in range(end - begin):
-        having[r] = lanes.within(shares[0], r, begin + r, windows[0], windows[1], begin + r - p)
+        having[r] = lanes.within(has, r, begin + r, windows[0], windows[1], begin + r - p)
     h[:] = _ZERO
+    contexts = (inward, words)
     for i in range(m):
         if windows[3, i]:
             first, count = np.int64(windows[0, i]), np.int64(windows[1, i] - windows[0, i])
-            tiles.add_rows_across(h, i, (inward, words), first, shares[0], first - begin, i, count)
+            tiles.add_rows_across(h, i, contexts, first, has, first - begin, i, count)
             share = _ONE / np.float32(count - 1)
             for d in range(h.shape[1]):
                 h[i, d] *= share
@@ -65,10 +67,11 @@ def _means(h: Table, inward: Table, words: Words, low: Words, high: Words, p: in
 def _hand_out(dh: Table, inward: Table, words: Words, begin: int, end: int, has: Table, having: Ints, still: Bits) -> None:
     """Every context gets the sum of the changes of the means that it is in, whole, but those that stand still."""
     frozen = still.shape[0] > 0
+    contexts = (inward, words)
     for r in range(end - begin):
         if having[r] and not (frozen and still[words[begin + r]]):
             first, stop = lanes.span(having[r])
-            tiles.add_rows((inward, words), begin + r, dh, first, has, r, first, stop - first)
+            tiles.add_rows(contexts, begin + r, dh, first, has, r, first, stop - first)
 
 
 @jit
@@ -161,24 +164,31 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
 
 
 @jit
-def _walk(h: Table, dh: Table, i: int, outward: Table, rows: Words, nodes: Words, codes: Table, start: int, stop: int,
-          rate: Any, steps: Table, odds: Table, whole: Doubles) -> Any:
-    """Mean i at nodes[start : stop], a node a lane: dh[i] gathers its changes, the nodes move at once. Answers the loss
-    that is no longer in `odds` and `whole`, or NaN where a score is not finite, and then nothing has moved."""
-    count = stop - start
-    for c in range(-(-count // 8) * 8):
-        rows[c] = nodes[start + min(c, count - 1)]
-    path = (outward, rows)
-    for c in range(0, count, 8):
-        picks.dots8(h, i, path, c, steps, 0, c)
-    loss = 0.0
-    for c in range(0, count, LANES):
-        if lanes.decide(steps, 0, c, codes, start + c, count - c, rate, odds[0], odds[1]):
-            return math.nan
-        if c % (4 * LANES) == 3 * LANES:
-            loss += _settled(odds, whole)
-    fold(odds[0], whole)
-    picks.meet(h, dh, i, path, steps, 0, count)
+def _walk(h: Table, dh: Table, lane: Words, counts: Words, m: int, path: Any, first: Ints, nodes: Words, codes: Table,
+          rate: Any, steps: Table, odds: Table, lost: Table, whole: Doubles) -> Any:
+    """The means down the tree, one after the other, a node a lane: dh[i] gathers the changes of mean i, its nodes move at
+    once. Answers the loss that is no longer in `odds`, `lost` and `whole`, or NaN where a score is not finite; that mean
+    and those after it have then moved nothing.
+
+    The centres are gone through in here, not by the caller: a call counts references to every array, as long as a path."""
+    rows = path[1]
+    loss, due = 0.0, 0
+    for i in range(m):
+        start = first[lane[i]]
+        count = first[lane[i] + 1] - start if counts[i] else 0
+        for c in range(-(-count // 8) * 8):
+            rows[c] = nodes[start + min(c, count - 1)]
+        for c in range(0, count, 8):
+            picks.dots8(h, i, path, c, steps, 0, c)
+        for c in range(0, count, LANES):
+            if lanes.decide(steps, 0, c, codes, start + c, count - c, rate, odds, lost):
+                return math.nan
+            due += 1
+            if due % 8 == 0:
+                fold(odds, whole)
+                if due % 64 == 0:
+                    loss -= logs(whole)
+        picks.meet(h, dh, i, path, steps, 0, count)
     return loss
 
 
@@ -188,6 +198,7 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
                     still: Bits) -> Any:
     """CBOW with hierarchical softmax; `first`, `nodes`, `codes`: of `tree.Tree`. `memory`: of `scratch`."""
     h, _, dh, _, steps, shares, by_lane, whole, rows, having, lane, windows, drawn = memory
+    path = (outward, rows)
     loss, examples = 0.0, 0
     p = _FIRST
     by_lane[1] = _ONE
@@ -199,15 +210,10 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
         begin, end = reach(low, high, p, m)
         examples += _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having)
         dh[:] = _ZERO
-        for i in range(m):
-            if windows[3, i]:
-                start, stop = first[lane[i]], first[lane[i] + 1]
-                spent = _walk(h, dh, i, outward, rows, nodes, codes, start, stop, rate, steps, by_lane[1:], whole[0])
-                if math.isnan(spent):
-                    return loss, examples, False
-                loss += spent
-                if i % 8 == 7:
-                    loss += _settled(by_lane[1:], whole[0])
+        spent = _walk(h, dh, lane, windows[3], m, path, first, nodes, codes, rate, steps, by_lane[1], by_lane[2], whole[0])
+        if math.isnan(spent):
+            return loss, examples, False
+        loss += spent
         loss += _settled(by_lane[1:], whole[0])
         _hand_out(dh, inward, words, begin, end, shares[0], having, still)
         p += m
