@@ -17,13 +17,6 @@ def run_dots(x, y, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
-def run_dots1(x, y, out):  # type: ignore[no-untyped-def]
-    for i in range(8):
-        for k in range(0, 16, 4):
-            tiles.dots1(x, i, y, k, out, k)
-
-
-@numba.njit
 def run_add(out, y, w, first, count):  # type: ignore[no-untyped-def]
     for i in range(8):
         tiles.add_rows(out, i, y, first, w, i, first, count)
@@ -64,10 +57,8 @@ def filled(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_products_are_numpys(width: int) -> None:
     x, y, out = filled(8, width), filled(16, width), registers.zero_rows(8, 16)
-    for run in (run_dots, run_dots1):
-        out[:] = 0
-        run(x, y, out)
-        np.testing.assert_allclose(out, x @ y.T, atol=1e-4)
+    run_dots(x, y, out)
+    np.testing.assert_allclose(out, x @ y.T, atol=1e-4)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

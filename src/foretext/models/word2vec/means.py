@@ -95,7 +95,7 @@ def _settled(odds: Table, whole: Doubles) -> float:
 
 
 @jit
-def _clashes(h: Table, outward: Table, steps: Table, lane: Words, drawn: Words, shared: int, counts: Words, ratio: Any) -> float:
+def _clashes(h: Table, outward: Table, steps: Table, lane: Words, drawn: Words, shared: int, counts: Words, ratio: Any) -> Any:
     """No step where the negative is the lane's own word; answers the loss to take out."""
     loss = 0.0
     for k in range(shared):

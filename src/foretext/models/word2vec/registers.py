@@ -147,7 +147,7 @@ def everywhere(builder: Any, address: Any) -> Any:
 
 
 def add_up(builder: Any, sums: list[Any]) -> Any:
-    """The totals of 4, 8 or 16 vectors, in order, in the lanes of one vector of so many.
+    """The totals of 8 or 16 vectors, in order, in the lanes of one vector of so many.
 
     Each step adds two vectors crosswise and so halves their number: half the shuffles of one vector after the other."""
     undefined = ir.Constant(VECTOR, ir.Undefined)
@@ -165,15 +165,10 @@ def add_up(builder: Any, sums: list[Any]) -> Any:
     # Then whole quarters, which is what moves between the halves of a register.
     while len(sums) > 1:
         sums = halved(*([4 * q + half + at for half in (0, LANES) for q in low for at in range(4)] for low in ((0, 2), (1, 3))))
-    found, parts = sums[0], LANES // many
-    if parts == 1:
-        return found
-    # Each four totals lie in `parts` quarters.
-    fours = [[4 * (parts * n + part) + at for n in range(many // 4) for at in range(4)] for part in range(parts)]
-    terms = [builder.shuffle_vector(found, undefined, mask(places)) for places in fours]
-    while len(terms) > 1:
-        terms = [builder.fadd(a, b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
-    return terms[0]
+    if many == LANES:
+        return sums[0]
+    even, odd = ([4 * (q + half) + at for q in (0, 2) for at in range(4)] for half in (0, 1))
+    return builder.fadd(*(builder.shuffle_vector(sums[0], undefined, mask(places)) for places in (even, odd)))
 
 
 def loop(builder: Any, start: Any, stop: Any, step: int, sums: int, body: Callable[[Any, list[Any]], list[Any]],

@@ -30,12 +30,13 @@ from foretext.models.word2vec.registers import (
 )
 
 
-def _dots(high: int) -> Callable[..., Any]:
-    """Dot products of `high` rows with four."""
+@emitted
+def dots(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
+    """dots(x, i, y, k, out, column): out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, y, out = (operand(context, builder, signature, args, n) for n in (0, 2, 4))
-        lefts = [x.place(plus(builder, args[1], a), constant(0)) for a in range(high)]
+        lefts = [x.place(plus(builder, args[1], a), constant(0)) for a in range(4)]
         rights = [y.place(plus(builder, args[3], b), constant(0)) for b in range(4)]
 
         def body(at: Any, sums: list[Any]) -> list[Any]:
@@ -43,25 +44,13 @@ def _dots(high: int) -> Callable[..., Any]:
             right = [load(builder, builder.gep(row, [at])) for row in rights]
             return [plus_product(builder, left[n // 4], right[n % 4], total) for n, total in enumerate(sums)]
 
-        totals = add_up(builder, loop(builder, constant(0), x.width, LANES, 4 * high, body))
-        for a in range(high):
-            four = totals if high == 1 else builder.shuffle_vector(totals, totals, mask(range(4 * a, 4 * a + 4)))
+        totals = add_up(builder, loop(builder, constant(0), x.width, LANES, 16, body))
+        for a in range(4):
+            four = builder.shuffle_vector(totals, totals, mask(range(4 * a, 4 * a + 4)))
             store(builder, four, out.place(plus(builder, args[1], a), args[5]))
         return context.get_dummy_value()
 
-    return made
-
-
-@emitted
-def dots(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
-    """dots(x, i, y, k, out, column): out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4."""
-    return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(4)
-
-
-@emitted
-def dots1(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
-    """dots1(x, i, y, k, out, column): out[i, column+b] = x[i] · y[k+b] for b < 4."""
-    return types.void(x, types.int64, y, types.int64, out, types.int64), _dots(1)
+    return types.void(x, types.int64, y, types.int64, out, types.int64), made
 
 
 def _sum_of_rows(high: int, across: bool, most: int, to: str = "add") -> Callable[..., Any]:
