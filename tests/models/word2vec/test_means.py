@@ -7,7 +7,7 @@ import pytest
 
 from foretext.models.word2vec import means
 from foretext.models.word2vec.blocks import CENTRES, NOTHING
-from foretext.models.word2vec.tree import Tree, huffman
+from foretext.models.word2vec.tree import Tree, huffman, paths
 from models.word2vec.test_kernel import pick, sigma, softplus, world
 
 
@@ -89,18 +89,21 @@ def test_a_block_is_one_gradient_step(n: int, width: int, window: int, shared: i
     np.testing.assert_allclose(outward, expected[1], atol=2e-5)
 
 
-@pytest.mark.parametrize(("n", "width", "window", "vocabulary"), [(70, 20, 5, 40), (9, 7, 2, 12), (1, 3, 1, 1), (40, 130, 20, 90)])
-@pytest.mark.parametrize("skewed", [False, True])
-def test_means_walk_down_the_tree(n: int, width: int, window: int, vocabulary: int, skewed: bool) -> None:
-    """Skewed: a word's path is a step longer than that of the word twice as frequent, beyond three vectors of nodes."""
+@pytest.mark.parametrize(("n", "width", "window", "vocabulary"), [(70, 20, 5, 40), (9, 7, 2, 12), (1, 3, 1, 1), (40, 130, 20, 200)])
+@pytest.mark.parametrize("chain", [False, True])
+def test_means_walk_down_the_tree(n: int, width: int, window: int, vocabulary: int, chain: bool) -> None:
+    """As a chain, each word is a step further down than the one after it: paths of a single node and of many vectors."""
     inward, outward, words, low, high, _, _ = world(n, vocabulary, width, n, window, scale=0.4)
-    counts = [1 << min(w, 55) for w in range(vocabulary)] if skewed else range(1, vocabulary + 1)
-    tree = huffman(np.array(counts), np.ones(vocabulary, np.bool_))
-    assert tree.deepest > (48 if vocabulary == 90 else 16) or not skewed or vocabulary < 18
-    expected = reference_tree(inward.astype(float), outward.astype(float), words, low, high, tree, 0.1)
-    loss, count, finite = run_tree([inward, outward], words, low, high, tree, 0.1, window)
+    tree = huffman(np.arange(1, vocabulary + 1), np.ones(vocabulary, np.bool_))
+    if chain:
+        below = np.arange(-1, vocabulary - 2)  # word 0, then the node before
+        tree = paths(np.stack([-2 - np.arange(vocabulary - 1), below], axis=1).astype(np.int32), vocabulary)
+        assert tree.deepest == vocabulary - 1
+    rate = 0.01 if chain else 0.1  # so many decisions a word soon lead to scores beyond the limit
+    expected = reference_tree(inward.astype(float), outward.astype(float), words, low, high, tree, rate)
+    loss, count, finite = run_tree([inward, outward], words, low, high, tree, rate, window)
     assert (count, finite) == (expected[3], True)
-    assert math.isclose(loss, expected[2], rel_tol=3e-5, abs_tol=1e-6)  # σ of more than 10 is σ of 10
+    assert math.isclose(loss, expected[2], rel_tol=1e-5, abs_tol=1e-6)
     np.testing.assert_allclose(inward, expected[0], atol=5e-5)
     np.testing.assert_allclose(outward, expected[1], atol=5e-5)
 

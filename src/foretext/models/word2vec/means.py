@@ -84,7 +84,7 @@ def _told(rows: Words, lane: Words, drawn: Words, m: int, shared: int) -> None:
 
 
 @jit
-def _settled(odds: Table, whole: Doubles) -> float:
+def _settled(odds: Table, whole: Doubles) -> Any:
     """The loss that the lanes' `odds` [2,B] and `whole` [B] hold, which are then as at the start."""
     fold(odds[0], whole)
     loss = -logs(whole)
