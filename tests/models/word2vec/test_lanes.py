@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from foretext.models.word2vec import lanes, tiles
+from foretext.models.word2vec import lanes, registers
 
 
 @numba.njit
@@ -25,13 +25,23 @@ def run_push(scores, factors, odds, lost):  # type: ignore[no-untyped-def]
 
 
 @numba.njit
+def run_decide(scores, column, codes, start, count, rate, odds, lost):  # type: ignore[no-untyped-def]
+    return lanes.decide(scores, 1, column, codes, start, count, rate, odds, lost)
+
+
+@numba.njit
+def run_within(has, place, low, high, itself):  # type: ignore[no-untyped-def]
+    return lanes.within(has, 1, place, low, high, itself)
+
+
+@numba.njit
 def run_bits(words, start, word):  # type: ignore[no-untyped-def]
     bits = lanes.equal(words, start, word)
     return bits, lanes.span(bits) if bits else (-1, -1)
 
 
 def scores() -> np.ndarray:
-    made = tiles.rows(2, 16)
+    made = registers.zero_rows(2, 16)
     made[1] = np.array([0, 1, -1, 3, -3, 9, -9, 12, -12, 0.1, -0.1, 2, -2, 5, -5, 30], np.float32)
     return made
 
@@ -54,6 +64,32 @@ def test_pairs_are_pulled_together() -> None:
     np.testing.assert_allclose(lost, np.where(pairs, np.maximum(0, -before - lanes.LIMIT), 0), atol=1e-5)
     assert lost[8] == 2.0
     assert not made[0].any()
+
+
+def test_which_means_have_a_context() -> None:
+    low, high = np.arange(16, dtype=np.int32) - 3, np.arange(16, dtype=np.int32) + 4
+    has = scores()
+    found = run_within(has, 7, low, high, 6)
+    assert [bool(found >> i & 1) for i in range(16)] == [4 <= i <= 10 and i != 6 for i in range(16)]
+    assert has[1].tolist() == [float(found >> i & 1) for i in range(16)]
+    assert not has[0].any()
+
+
+@pytest.mark.parametrize("count", [1, 11, 16, 40])
+def test_decisions_on_a_path(count: int) -> None:
+    made, odds, lost = registers.zero_rows(2, 32), np.full(16, 0.5, np.float32), np.zeros(16, np.float32)
+    made[1, 16:] = scores()[1]
+    before, some = made[1, 16:].copy(), min(count, 16)
+    codes = np.array([1, 1] + [0, 1, 1, 0] * 10, np.float32)[: 2 + some]  # and no more to be read
+    assert run_decide(made, 16, codes, 2, count, np.float32(0.25), odds, lost) == 0
+    code, signed = codes[2:], np.where(codes[2:] > 0, -1, 1) * before[:some]
+    np.testing.assert_allclose(made[1, 16 : 16 + some], 0.25 * (1 - code - sigma(before[:some])), atol=1e-6)
+    assert not made[1, 16 + some :].any()
+    assert not made[1, :16].any()
+    np.testing.assert_allclose(odds[:some], 0.5 * sigma(signed), rtol=1e-2, atol=1e-6)
+    np.testing.assert_allclose(lost[:some], np.maximum(0, -signed - lanes.LIMIT), atol=1e-5)
+    assert (odds[some:] == 0.5).all()
+    assert not lost[some:].any()
 
 
 def test_negatives_are_pushed_away() -> None:
@@ -79,6 +115,10 @@ def test_what_is_not_finite_is_seen(value: float) -> None:
     assert not math.isfinite(lost[5])
     made[0, 3] = value
     assert not math.isfinite(run_squash(made, np.float32(1.0)))
+    made[0, :], made[1, 5], lost = 0.0, value, np.zeros(16, np.float32)
+    codes = np.ones(16, np.float32)
+    assert run_decide(made, 0, codes, 0, 12, np.float32(0.1), np.ones(16, np.float32), lost) == 1 << 5
+    assert run_decide(made, 0, codes, 0, 5, np.float32(0.1), np.ones(16, np.float32), np.zeros(16, np.float32)) == 0
 
 
 def test_words_are_found_by_the_bit() -> None:

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from foretext.models.word2vec import tiles
+from foretext.models.word2vec import registers, tiles
 
 WIDTHS = [16, 32, 48, 112, 208, 304]
 
@@ -14,13 +14,6 @@ def run_dots(x, y, out):  # type: ignore[no-untyped-def]
     for i in range(0, 8, 4):
         for k in range(0, 16, 4):
             tiles.dots(x, i, y, k, out, k)
-
-
-@numba.njit
-def run_dots1(x, y, out):  # type: ignore[no-untyped-def]
-    for i in range(8):
-        for k in range(0, 16, 4):
-            tiles.dots1(x, i, y, k, out, k)
 
 
 @numba.njit
@@ -56,18 +49,16 @@ def run_across(x, xt, out, table, rows):  # type: ignore[no-untyped-def]
 
 
 def filled(*shape: int) -> np.ndarray:
-    made = tiles.rows(*shape)
+    made = registers.zero_rows(*shape)
     made[:] = np.random.default_rng(sum(shape)).standard_normal(shape)
     return made
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_products_are_numpys(width: int) -> None:
-    x, y, out = filled(8, width), filled(16, width), tiles.rows(8, 16)
-    for run in (run_dots, run_dots1):
-        out[:] = 0
-        run(x, y, out)
-        np.testing.assert_allclose(out, x @ y.T, atol=1e-4)
+    x, y, out = filled(8, width), filled(16, width), registers.zero_rows(8, 16)
+    run_dots(x, y, out)
+    np.testing.assert_allclose(out, x @ y.T, atol=1e-4)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -83,15 +74,15 @@ def test_sums_of_rows_are_added_to_what_is_there(width: int, first: int, count: 
 
 def test_rows_begin_at_a_cache_line_and_are_whole_vectors() -> None:
     for shape in ((3, 16), (2, 5, 112)):
-        assert tiles.rows(*shape).ctypes.data % 64 == 0
-        assert not tiles.rows(*shape).any()
-    assert [tiles.padded(width) for width in (1, 16, 100, 300)] == [16, 16, 112, 304]
+        assert registers.zero_rows(*shape).ctypes.data % 64 == 0
+        assert not registers.zero_rows(*shape).any()
+    assert [registers.padded(width) for width in (1, 16, 100, 300)] == [16, 16, 112, 304]
     run_prefetch(filled(4, 16), 3)
 
 
 @pytest.mark.parametrize("width", [1, 7, 16, 20, 100, 128, 150])
 def test_picked_rows_are_read_and_changed_where_they_are(width: int) -> None:
-    wide = tiles.padded(width)
+    wide = registers.padded(width)
     table = np.ascontiguousarray(filled(40, wide)[:, :width])
     rows = np.array([3, 39, 3, 7, 3, 0, 11, 7, 20, 21, 22, 23, 24, 25, 26, 27], np.int32)  # 3 and 7 more than once
     x, weights, steps = filled(16, wide), filled(16, 16), filled(16, 16)
@@ -108,9 +99,9 @@ def test_picked_rows_are_read_and_changed_where_they_are(width: int) -> None:
 
 @pytest.mark.parametrize("width", [1, 20, 100, 300])
 def test_a_product_a_lane(width: int) -> None:
-    wide = tiles.padded(width)
+    wide = registers.padded(width)
     table, rows = np.ascontiguousarray(filled(9, wide)[:, :width]), np.array([1] * 5 + [8, 0, 2, 2, 3, 4, 5, 6], np.int32)
-    x, xt, out = filled(16, wide), tiles.rows(wide, 16), tiles.rows(16, 16)
+    x, xt, out = filled(16, wide), registers.zero_rows(wide, 16), registers.zero_rows(16, 16)
     run_across(x, xt, out, table, rows)
     np.testing.assert_array_equal(xt, x.T)
     np.testing.assert_allclose(out[3:11], table[rows[5:13]] @ x[:, :width].T, atol=1e-4)

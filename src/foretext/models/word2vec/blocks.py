@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from foretext.kernels import jit
 from foretext.models.word2vec import lanes, tiles
 from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
+from foretext.models.word2vec.registers import LANES, padded, zero_rows
 from foretext.types import Bits
 
 CENTRES = 16
@@ -106,17 +107,17 @@ def prefetch_rows(table: Table, words: Words, start: int, count: int) -> None:
 def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
     """Working memory of one thread: centres x, x across, their changes; scores and then steps, a told word a row: the K
     negatives, then the contexts; by lane: factors of negatives, odds, what clamping hid; and in float64 the odds of
-    contexts and of negatives; the told words, and which lanes have each; the block's words; windows by lane; the
-    negatives."""
-    wide, told = tiles.padded(width), shared + tiles.padded(CENTRES + 2 * window)
-    arrays = [tiles.rows(*shape) for shape in ((CENTRES, wide), (wide, CENTRES), (CENTRES, wide), (told, CENTRES), (3, CENTRES))]
-    numbers = [np.zeros(told, np.int32), np.zeros(told, np.int64), np.zeros(CENTRES, np.int32), np.zeros((2, CENTRES), np.int32)]
+    contexts and of negatives; the told words, and which lanes have each; the block's words; windows by lane and
+    their pairs; the negatives."""
+    wide, told = padded(width), shared + padded(CENTRES + 2 * window)
+    arrays = [zero_rows(*shape) for shape in ((CENTRES, wide), (wide, CENTRES), (CENTRES, wide), (told, CENTRES), (3, CENTRES))]
+    numbers = [np.zeros(told, np.int32), np.zeros(told, np.int64), np.zeros(CENTRES, np.int32), np.zeros((3, CENTRES), np.int32)]
     return *arrays, np.ones((2, CENTRES)), *numbers, draws_scratch(shared)[0]
 
 
 def draws_scratch(shared: int) -> Words:
     """Room for the negatives of this block and of the next [2,≥K], whole vectors; what is too much is no word."""
-    return np.full((2, tiles.padded(shared)), -1, np.int32)
+    return np.full((2, padded(shared)), -1, np.int32)
 
 
 @jit
@@ -126,7 +127,7 @@ def block_size(words: Words, p: int, n: int, drawn: Words, shared: int, lane: Wo
     most = 1
     for k in range(shared):
         copies = 0
-        for c in range(0, shared, tiles.LANES):
+        for c in range(0, shared, LANES):
             bits = lanes.equal(drawn, c, drawn[k])
             while bits:
                 bits &= bits - 1
@@ -158,7 +159,7 @@ def _told(rows: Words, words: Words, begin: int, end: int, shared: int) -> int:
 
 
 @jit
-def _fold(odds: Table, whole: Doubles) -> None:
+def fold(odds: Table, whole: Doubles) -> None:
     """whole *= odds, and the odds are 1 again: eight factors of at least 4.5e-5 are all that a float32 holds."""
     for i in range(CENTRES):
         whole[i] *= odds[i]
@@ -166,7 +167,7 @@ def _fold(odds: Table, whole: Doubles) -> None:
 
 
 @jit
-def _logs(whole: Doubles) -> float:
+def logs(whole: Doubles) -> float:
     """Σ log whole, which is 1 again."""
     total, product = 0.0, 1.0
     for i in range(CENTRES):
@@ -188,11 +189,11 @@ def _pull(scores: Table, having: Any, low: Words, high: Words, begin: int, end: 
         j = begin + r
         having[shared + r] = lanes.pull(scores, shared + r, j, low, high, j - p, rate, odds[0], odds[1])
         if r % 8 == 7:
-            _fold(odds[0], whole)
+            fold(odds[0], whole)
             if r % 32 == 31:
-                loss -= _logs(whole)
-    _fold(odds[0], whole)
-    loss -= _logs(whole)
+                loss -= logs(whole)
+    fold(odds[0], whole)
+    loss -= logs(whole)
     pairs = 0
     for i in range(CENTRES):
         pairs += max(0, high[i] - low[i] - 1)
@@ -202,19 +203,19 @@ def _pull(scores: Table, having: Any, low: Words, high: Words, begin: int, end: 
 
 
 @jit
-def _push(scores: Table, low: Words, high: Words, shared: int, ratio: Any, rate: Any, factors: Table, odds: Table,
-          whole: Doubles) -> Any:
-    """Steps of the negatives, −rate·ratio·pairs·σ, in place of their scores; answers the summed loss, not finite where
-    a score is not."""
+def push(scores: Table, counts: Words, shared: int, ratio: Any, rate: Any, factors: Table, odds: Table,
+         whole: Doubles) -> Any:
+    """Steps of the negatives, −rate·ratio·counts·σ, in place of their scores; `counts` [B]: how many pairs of a lane see
+    them. Answers the summed loss, not finite where a score is not."""
     for i in range(CENTRES):
-        factors[i] = -rate * ratio * np.float32(max(0, high[i] - low[i] - 1))
+        factors[i] = -rate * ratio * np.float32(counts[i])
     for k in range(shared):
         lanes.push(scores, k, factors, odds[0], odds[1])
         if k % 8 == 7:
-            _fold(odds[0], whole)
+            fold(odds[0], whole)
     loss = 0.0
     for i in range(CENTRES):
-        share = ratio * max(0, high[i] - low[i] - 1)
+        share = ratio * counts[i]
         loss += share * (odds[1, i] - math.log(whole[i])) if share > 0 else odds[1, i] * 0.0
         odds[1, i] = _ZERO
         whole[i] = 1.0
@@ -228,7 +229,7 @@ def _clashes(x: Table, outward: Table, scores: Table, rows: Words, drawn: Words,
     take out."""
     loss = 0.0
     for r in range(shared, shared + count):
-        for c in range(0, shared, tiles.LANES):
+        for c in range(0, shared, LANES):
             bits = lanes.equal(drawn, c, rows[r])
             while bits:
                 k = c + lanes.span(bits)[0]
@@ -281,14 +282,15 @@ def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Wor
         begin, end = reach(low, high, p, m)
         for i in range(CENTRES):
             windows[0, i], windows[1, i] = (low[p + i], high[p + i]) if i < m else (0, 0)
+            windows[2, i] = max(0, windows[1, i] - windows[0, i] - 1)
         total = _told(rows, words, begin, end, shared)
         gather(inward, centres, p, m, x, _FIRST)
-        for d in range(0, x.shape[1], tiles.LANES):
+        for d in range(0, x.shape[1], LANES):
             tiles.across16(x, d, xt)
         for r in range(0, total, 8):
             tiles.dots_across(steps, r, told, r, xt)
         gained, count = _pull(steps, having, windows[0], windows[1], begin, end, p, shared, rate, by_lane[1:], whole[0])
-        spent = _push(steps, windows[0], windows[1], shared, ratio, rate, by_lane[0], by_lane[1:], whole[1])
+        spent = push(steps, windows[2], shared, ratio, rate, by_lane[0], by_lane[1:], whole[1])
         if not abs(gained + spent) < math.inf:  # math.isfinite is always true where the compiler may reorder
             return loss, pairs, False
         spent -= _clashes(x, outward, steps, rows, drawn, having, end - begin, shared, ratio, rate)

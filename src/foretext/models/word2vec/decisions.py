@@ -22,6 +22,7 @@ from foretext.models.word2vec.blocks import (
     squash,
 )
 from foretext.models.word2vec.kernel import Doubles, Table, Words
+from foretext.models.word2vec.registers import padded, zero_rows
 from foretext.types import Bits, Ints
 
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
@@ -31,8 +32,8 @@ _FIRST = np.int64(0)
 def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: contexts with their changes, a path of at most `deepest` nodes, steps of contexts
     at nodes, the codes of a path, what clamping hid, no negatives, the block's words."""
-    lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(1, deepest))
-    arrays = [tiles.rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
+    lanes, around, path = padded(width), CENTRES + 2 * window + 4, padded(max(1, deepest))
+    arrays = [zero_rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
     return *arrays, np.zeros(path, np.float32), np.zeros(around, np.float64), np.zeros(0, np.int32), np.zeros(CENTRES, np.int32)
 
 
@@ -70,7 +71,7 @@ def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, col
 
 
 @jit
-def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward: Table, nodes: Words,
+def _learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward: Table, nodes: Words,
                codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, flips: Table,
                hidden: Doubles) -> Any:
     """The rows top…bottom − 1 of `x`, but `skipped`, at nodes[start : stop]: dx gathers their changes, the nodes move
@@ -81,10 +82,7 @@ def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward
     gather(outward, nodes, start, count, t, _FIRST)
     for r in range(top, bottom, 4):
         for k in range(0, count, 4):
-            if bottom - r == 1:
-                tiles.dots1(x, r, t, k, scores, k)
-            else:
-                tiles.dots(x, r, t, k, scores, k)
+            tiles.dots(x, r, t, k, scores, k)
     columns = -(-count // 8) * 8
     flips[count:columns] = _ZERO
     for k in range(count):
@@ -94,12 +92,6 @@ def learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward
         return loss
     for r in range(top, bottom):
         tiles.add_rows(dx, r, t, 0, scores, r, 0, count)
-    if bottom - top == 1:
-        for k in range(count):
-            node, step = nodes[start + k], scores[top, k]
-            for d in range(outward.shape[1]):
-                outward[node, d] += step * x[top, d]
-        return loss
     t[:columns] = _ZERO
     for k in range(0, columns, 8):
         tiles.add_rows8_across(t, k, x, top, scores, top, k, bottom - top)
@@ -128,7 +120,7 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                 after = words[p + i + 1]
                 prefetch_rows(outward, nodes, first[after], first[after + 1] - first[after])
             word = words[p + i]
-            spent = learn_path(zs[0], zs[1], low[p + i] - p + window, high[p + i] - p + window, i + window, outward,
+            spent = _learn_path(zs[0], zs[1], low[p + i] - p + window, high[p + i] - p + window, i + window, outward,
                                nodes, codes, first[word], first[word + 1], rate, t, scores, flips, hidden)
             if math.isnan(spent):
                 return loss, pairs, False

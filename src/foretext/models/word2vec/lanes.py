@@ -9,7 +9,7 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 
-from foretext.models.word2vec.tiles import (
+from foretext.models.word2vec.registers import (
     INDEX,
     INT32,
     LANE_NUMBERS,
@@ -17,6 +17,7 @@ from foretext.models.word2vec.tiles import (
     emitted,
     load,
     mask,
+    masked,
     operand,
     plus_product,
     spread,
@@ -101,6 +102,13 @@ def _bits(builder: Any, lanes: Any) -> Any:
     return builder.zext(builder.bitcast(lanes, ir.IntType(LANES)), INDEX)
 
 
+def _windows(builder: Any, place: Any, low: Any, high: Any, itself: Any) -> Any:
+    """The lanes i with low[i] ≤ place < high[i] and i ≠ itself."""
+    place, itself = (spread(builder, builder.trunc(number, INT32)) for number in (place, itself))
+    inside = builder.and_(builder.icmp_signed("<=", low.load(), place), builder.icmp_signed("<", place, high.load()))
+    return builder.and_(inside, builder.icmp_signed("!=", LANE_NUMBERS, itself))
+
+
 @emitted
 def pull(typing: Any, scores: Any, row: Any, place: Any, low: Any, high: Any, itself: Any, rate: Any, odds: Any,
          lost: Any) -> Any:
@@ -114,10 +122,7 @@ def pull(typing: Any, scores: Any, row: Any, place: Any, low: Any, high: Any, it
         low, high, odds, lost = (_Line(context, builder, signature, args, n) for n in (3, 4, 7, 8))
         score = load(builder, at)
         zero, one = _every(score.type, 0.0), _every(score.type, 1.0)
-        place = spread(builder, builder.trunc(args[2], INT32))
-        itself = spread(builder, builder.trunc(args[5], INT32))
-        inside = builder.and_(builder.icmp_signed("<=", low.load(), place), builder.icmp_signed("<", place, high.load()))
-        pairs = builder.and_(inside, builder.icmp_signed("!=", LANE_NUMBERS, itself))
+        pairs = _windows(builder, args[2], low, high, args[5])
         found = _odds(builder, score)
         step = builder.fmul(spread(builder, args[6]), builder.fsub(one, found))
         store(builder, builder.select(pairs, step, zero), at)
@@ -145,6 +150,50 @@ def push(typing: Any, scores: Any, row: Any, factors: Any, odds: Any, lost: Any)
         return context.get_dummy_value()
 
     return types.void(scores, types.int64, factors, odds, lost), made
+
+
+@emitted
+def decide(typing: Any, scores: Any, row: Any, column: Any, codes: Any, start: Any, count: Any, rate: Any, odds: Any,
+           lost: Any) -> Any:
+    """decide(scores, row, column, codes, start, count, rate, odds, lost): the scores s from [row, column] on of one vector
+    at `count` nodes, of which the first sixteen are decided, become steps rate·(1 − code − σ(s)), 0 beyond them; codes
+    (0 or 1) from `start` on. `odds` [16] are multiplied by the probability of each code, and `lost` [16] grows by what
+    clamping takes from −log of it. Answers as bits which of the scores are not finite."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        at = operand(context, builder, signature, args, 0).place(args[1], args[2])
+        codes, odds, lost = (_Line(context, builder, signature, args, n) for n in (3, 7, 8))
+        inside = builder.icmp_signed("<", LANE_NUMBERS, spread(builder, builder.trunc(args[5], INT32)))
+        score = load(builder, at)
+        zero, one = _every(score.type, 0.0), _every(score.type, 1.0)
+        code = masked(builder, "load", builder.gep(codes.data, [args[4]]), inside)
+        flip = plus_product(builder, _every(score.type, -2.0), code, one)
+        signed = builder.fmul(score, flip)
+        found = _odds(builder, signed)
+        step = builder.fmul(builder.fmul(spread(builder, args[6]), flip), builder.fsub(one, found))
+        store(builder, builder.select(inside, step, zero), at)
+        odds.store(builder.fmul(odds.load(), builder.select(inside, found, one)))
+        hidden = builder.select(inside, _lost(builder, builder.fsub(zero, signed)), zero)
+        lost.store(builder.fadd(lost.load(), hidden))
+        return _bits(builder, builder.fcmp_unordered("uno", hidden, hidden))
+
+    return types.int64(scores, types.int64, types.int64, codes, types.int64, types.int64, types.float32, odds, lost), made
+
+
+@emitted
+def within(typing: Any, has: Any, row: Any, place: Any, low: Any, high: Any, itself: Any) -> Any:
+    """within(has, row, place, low, high, itself): has[row, i] becomes 1 for the centres i whose window has the word at
+    `place`, low[i] ≤ place < high[i] and i ≠ itself, and 0 elsewhere. Answers them as bits."""
+
+    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        at = operand(context, builder, signature, args, 0).place(args[1], ir.Constant(INDEX, 0))
+        low, high = (_Line(context, builder, signature, args, n) for n in (3, 4))
+        pairs = _windows(builder, args[2], low, high, args[5])
+        kind = ir.VectorType(ir.FloatType(), LANES)
+        store(builder, builder.select(pairs, _every(kind, 1.0), _every(kind, 0.0)), at)
+        return _bits(builder, pairs)
+
+    return types.int64(has, types.int64, types.int64, low, high, types.int64), made
 
 
 @emitted

@@ -1,8 +1,9 @@
-"""The fast method of CBOW: blocks of centres, whose means of the words around are one product and share negatives.
+"""The fast method of CBOW: blocks of centres, whose means of the words around share negatives, or walk down the tree.
 
 As `blocks` does it for skip-gram: B consecutive centres, K negatives that each count negatives / K, all updates of a
-block from the values before it. The rule itself, and why the words around get an undivided gradient, stands in `exact`.
-With the tree, centres share the gathering of their windows; the paths are learnt one after the other.
+block from the values before it; a centre a lane, and no row is copied. The rule itself, and why the words around get an
+undivided gradient, stands in `exact`. With the tree the nodes of a path move at once, one centre after the other; the
+words around wait for the end of the block.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from foretext.kernels import jit
 from foretext.models.word2vec import tiles
 from foretext.models.word2vec.blocks import (
@@ -26,7 +28,13 @@ from foretext.models.word2vec.blocks import (
     squash,
 )
 from foretext.models.word2vec.decisions import learn_path
+=======
+from foretext.kernels import jit
+from foretext.models.word2vec import lanes, picks, tiles
+from foretext.models.word2vec.blocks import CENTRES, block_size, dot, draws_scratch, fold, logs, push, reach
+>>>>>>> h/cbow
 from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
+from foretext.models.word2vec.registers import LANES, padded, zero_rows
 from foretext.types import Bits, Ints
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
@@ -34,109 +42,103 @@ _FIRST = np.int64(0)
 
 
 def scratch(width: int, window: int, shared: int, deepest: int) -> tuple[Any, ...]:
-    """Working memory of one thread: contexts z; means h with their changes; targets t, or a path of at most `deepest`
-    nodes; negatives y; the share of each context in each mean, and which centres have a context; scores of targets;
-    steps of negatives with their transpose; the negatives of this block and of the next; what clamping hid; the codes of a path;
-    the block's words."""
-    lanes, around, path = tiles.padded(width), CENTRES + 2 * window + 4, tiles.padded(max(CENTRES, deepest))
-    shapes = [
-        (around, lanes), (2, CENTRES, lanes), (path, lanes), (shared, lanes), (CENTRES, tiles.padded(2 * window + 4)),
-        (around, CENTRES), (CENTRES, path), (CENTRES, shared), (shared, CENTRES),
+    """Working memory of one thread: means h, h across, their changes; scores and then steps, the K negatives a row and
+    then the told words in one, or a path of at most `deepest` nodes a row; by context and lane: whether the mean has the
+    context, and its share; by lane: factors of negatives, odds, what clamping hid; and in float64 the odds of told words
+    and of negatives; the told rows; which lanes have each context; the block's words; windows by lane, zeros, and whether
+    there are words in them; the negatives."""
+    wide, around, path = padded(width), CENTRES + 2 * window, padded(max(1, deepest))
+    shapes = [(CENTRES, wide), (wide, CENTRES), (CENTRES, wide), (shared + 1, CENTRES), (1, path), (2, around, CENTRES), (3, CENTRES)]
+    numbers = [
+        np.zeros(max(shared + CENTRES, path), np.int32), np.zeros(around, np.int64), np.zeros(CENTRES, np.int32),
+        np.zeros((4, CENTRES), np.int32),
     ]  # fmt: skip
-    arrays = [tiles.rows(*shape) for shape in shapes]
-    lines = np.zeros(max(CENTRES, path), np.float64), np.zeros(path, np.float32), np.zeros(CENTRES, np.int32)
-    return *arrays, draws_scratch(shared), *lines
+    return *(zero_rows(*shape) for shape in shapes), np.ones((2, CENTRES)), *numbers, draws_scratch(shared)[0]
 
 
 @jit
-def _means(z: Table, h: Table, shares: Table, low: Words, high: Words, p: int, m: int, window: int) -> int:
+def _means(h: Table, inward: Table, words: Words, low: Words, high: Words, p: int, m: int, begin: int, end: int,
+           windows: Words, shares: Any, having: Ints) -> int:
     """h[i] = the mean of the contexts of centre p + i, 0 where there are none; answers how many centres have some.
-    Column c of `shares` is the word at p + i − window + c, as in `blocks`."""
-    h[:] = _ZERO
+    `shares` [2,·,B] and `having`: of the contexts from `begin` on."""
     examples = 0
+    has = shares[0]
+    for i in range(CENTRES):
+        windows[0, i], windows[1, i] = (low[p + i], high[p + i]) if i < m else (0, 0)
+        windows[3, i] = 1 if windows[1, i] - windows[0, i] > 1 else 0
+        examples += windows[3, i]
+    for r in range(end - begin):
+        having[r] = lanes.within(has, r, begin + r, windows[0], windows[1], begin + r - p)
+    h[:] = _ZERO
+    contexts = (inward, words)
     for i in range(m):
-        first, stop = low[p + i] - (p + i - window), high[p + i] - (p + i - window)
-        count = stop - first - 1
-        if count == 0:
-            continue
-        examples += 1
-        share = _ONE / np.float32(count)
-        for c in range(first, stop):
-            shares[i, c] = share
-        shares[i, window] = _ZERO
-        tiles.add_rows(h, i, z, i + first, shares, i, first, stop - first)
+        if windows[3, i]:
+            first, count = np.int64(windows[0, i]), np.int64(windows[1, i] - windows[0, i])
+            tiles.add_rows_across(h, i, contexts, first, has, first - begin, i, count)
+            share = _ONE / np.float32(count - 1)
+            for d in range(h.shape[1]):
+                h[i, d] *= share
     return examples
 
 
 @jit
-def _hand_out(z: Table, dh: Table, has: Table, low: Words, high: Words, p: int, m: int, window: int, top: int,
-              bottom: int) -> None:
-    """z[r] = the sum of the changes of the means that row r is in, whole."""
-    has[top:bottom] = _ZERO
-    for i in range(m):
-        for j in range(low[p + i], high[p + i]):
-            if j != p + i:
-                has[j - p + window, i] = _ONE
-    z[top:bottom] = _ZERO
-    for r in range(top, bottom):
-        begin, end = np.int64(max(0, r - 2 * window)), np.int64(min(m, r + 1))
-        tiles.add_rows(z, r, dh, begin, has, r, begin, end - begin)
+def _hand_out(dh: Table, inward: Table, words: Words, begin: int, end: int, has: Table, having: Ints, still: Bits) -> None:
+    """Every context gets the sum of the changes of the means that it is in, whole, but those that stand still."""
+    frozen = still.shape[0] > 0
+    contexts = (inward, words)
+    for r in range(end - begin):
+        if having[r] and not (frozen and still[words[begin + r]]):
+            first, stop = lanes.span(having[r])
+            tiles.add_rows(contexts, begin + r, dh, first, has, r, first, stop - first)
 
 
 @jit
-def _targets(h: Table, t: Table, dh: Table, low: Words, high: Words, p: int, m: int, rate: Any, scores: Table,
-             hidden: Doubles) -> Any:
-    """The word in the middle: dh[i] = step · t[i], and t[i] becomes its change, step · h[i]. Answers (loss, finite)."""
-    for i in range(m):
-        scores[0, i] = dot(h, i, t, i)
-    for i in range(m, CENTRES):
-        scores[0, i] = _ZERO
-    finite = squash(scores, _FIRST, 1, CENTRES, -_ONE, hidden)
-    loss, product = hidden[0], 1.0
-    for i in range(m):
-        step = _ZERO
-        if high[p + i] - low[p + i] > 1:
-            product *= scores[0, i]
-            step = rate * (_ONE - scores[0, i])
-        for d in range(h.shape[1]):
-            dh[i, d] = step * t[i, d]
-            t[i, d] = step * h[i, d]
-    return loss - math.log(product), finite
-
-
-@jit
-def _noise(h: Table, y: Table, dh: Table, dense: Table, across: Table, drawn: Words, words: Words, low: Words,
-           high: Words, p: int, m: int, ratio: Any, rate: Any, hidden: Doubles) -> Any:
-    """The shared negatives: dh += dense·y, and y becomes its change. Answers (loss, finite)."""
-    for i in range(0, CENTRES, 4):
-        for k in range(0, dense.shape[1], 4):
-            tiles.dots(h, i, y, k, dense, k)
-    finite = squash(dense, _FIRST, CENTRES, dense.shape[1], _ONE, hidden)
-    loss = 0.0
+def _told(rows: Words, lane: Words, drawn: Words, m: int, shared: int) -> None:
+    """The told rows: the negatives, then each lane's own word; the last one again where there is none."""
+    for k in range(shared):
+        rows[k] = drawn[k]
     for i in range(CENTRES):
-        counts = i < m and high[p + i] - low[p + i] > 1
-        product = 1.0
-        for k in range(dense.shape[1]):
-            odds = dense[i, k]
-            if not counts:
-                dense[i, k] = _ZERO
-            elif drawn[k] == words[p + i]:
-                dense[i, k] = _ZERO
-                hidden[i] -= max(0.0, np.float64(dot(h, i, y, k)) - 10.0)
-            else:
-                product *= _ONE - odds
-                dense[i, k] = -rate * ratio * odds
-            across[k, i] = dense[i, k]
-        if counts:
-            loss += ratio * (hidden[i] - math.log(product))
-    if not finite:
-        return loss, False
+        rows[shared + i] = lane[min(i, m - 1)]
+
+
+@jit
+def _settled(odds: Table, whole: Doubles) -> Any:
+    """The loss that the lanes' `odds` [2,B] and `whole` [B] hold, which are then as at the start."""
+    fold(odds[0], whole)
+    loss = -logs(whole)
+    for i in range(CENTRES):
+        loss += odds[1, i]
+        odds[1, i] = _ZERO
+    return loss
+
+
+@jit
+def _clashes(h: Table, outward: Table, steps: Table, lane: Words, drawn: Words, shared: int, counts: Words, ratio: Any) -> Any:
+    """No step where the negative is the lane's own word; answers the loss to take out."""
+    loss = 0.0
+    for k in range(shared):
+        bits = lanes.equal(lane, 0, drawn[k])
+        while bits:
+            i = lanes.span(bits)[0]
+            bits &= bits - 1
+            steps[k, i] = _ZERO
+            if counts[i]:
+                score = dot(h, i, outward, drawn[k])
+                loss += ratio * (max(_ZERO, score) + math.log1p(math.exp(-abs(score))))
+    return loss
+
+
+@jit
+def _change(h: Table, dh: Table, told: Any, steps: Table, m: int, shared: int) -> None:
+    """dh from the told words as they are; then these change, by the means."""
     for i in range(0, CENTRES, 8):
-        tiles.add_rows8_across(dh, i, y, 0, across, 0, i, dense.shape[1])
-    y[:] = _ZERO
-    for k in range(0, dense.shape[1], 8):
-        tiles.add_rows8_across(y, k, h, 0, dense, 0, k, CENTRES)
-    return loss, True
+        tiles.set_rows8_across(dh, i, told, 0, steps, 0, i, shared)
+    for i in range(m):
+        tiles.add_rows(dh, i, told, shared + i, steps, shared, i, 1)
+    for k in range(0, shared, 8):
+        tiles.add_rows8_late(told, k, h, 0, steps, k, 0, CENTRES)
+    for i in range(m):
+        tiles.add_rows(told, shared + i, h, i, steps, shared, i, 1)
 
 
 @jit
@@ -144,40 +146,68 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
                state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
     """CBOW with negative sampling; arguments and answer as `blocks.train_blocks`, `memory` of `scratch`."""
-    z, hs, t, y, shares, has, scores, dense, across, draws, hidden, _, lane = memory
+    h, ht, dh, steps, _, shares, by_lane, whole, rows, having, lane, windows, drawn = memory
+    told = (outward, rows)
     ratio = np.float32(negatives) / np.float32(shared)
-    loss, examples, turn = 0.0, 0, 0
+    loss, examples = 0.0, 0
     p = _FIRST
-    for k in range(shared):
-        draws[0, k] = negative(accept, other, state)
+    by_lane[1] = _ONE
+    by_lane[2] = _ZERO
+    whole[:] = 1.0
     while p < n:
-        drawn, later = draws[turn], draws[1 - turn]
-        turn = 1 - turn
-        m = block_size(words, p, n, drawn, shared, lane)
         for k in range(shared):
-            later[k] = negative(accept, other, state)
-        prefetch_rows(outward, later, _FIRST, shared)
-        prefetch_rows(outward, words, p + m, min(CENTRES, n - p - m))
-        prefetch_rows(inward, words, p + m + window, min(CENTRES, n - p - m - window))
+            drawn[k] = negative(accept, other, state)
+        m = block_size(words, p, n, drawn, shared, lane)
+        _told(rows, lane, drawn, m, shared)
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)
-        top, bottom = begin - p + window, end - p + window
-        gather(inward, words, begin, end - begin, z, top)
-        gather(outward, words, p, m, t, _FIRST)
-        gather(outward, drawn, _FIRST, shared, y, _FIRST)
-        count = _means(z, hs[0], shares, low, high, p, m, window)
-        gained, fine = _targets(hs[0], t, hs[1], low, high, p, m, rate, scores, hidden)
-        spent, also = _noise(hs[0], y, hs[1], dense, across, drawn, words, low, high, p, m, ratio, rate, hidden)
-        if not (fine and also):
+        count = _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having)
+        for d in range(0, h.shape[1], LANES):
+            tiles.across16(h, d, ht)
+        for k in range(0, shared, 8):
+            tiles.dots_across(steps, k, told, k, ht)
+        picks.dots_each(h, told, shared, steps, shared)
+        lanes.pull(steps, shared, 0, windows[2], windows[3], -1, rate, by_lane[1], by_lane[2])
+        gained = _settled(by_lane[1:], whole[0])
+        spent = push(steps, windows[3], shared, ratio, rate, by_lane[0], by_lane[1:], whole[1])
+        if not abs(gained + spent) < math.inf:  # math.isfinite is always true where the compiler may reorder
             return loss, examples, False
+        spent -= _clashes(h, outward, steps, lane, drawn, shared, windows[3], ratio)
         loss += gained + spent
         examples += count
-        _hand_out(z, hs[1], has, low, high, p, m, window, top, bottom)
-        scatter_but(inward, words, begin, end - begin, z, top, still)
-        scatter(outward, words, p, m, t, _FIRST)
-        scatter(outward, drawn, _FIRST, shared, y, _FIRST)
+        _change(h, dh, told, steps, m, shared)
+        _hand_out(dh, inward, words, begin, end, shares[0], having, still)
         p += m
     return loss, examples, True
+
+
+@jit
+def _walk(h: Table, dh: Table, lane: Words, counts: Words, m: int, path: Any, first: Ints, nodes: Words, codes: Table,
+          rate: Any, steps: Table, odds: Table, lost: Table, whole: Doubles) -> Any:
+    """The means down the tree, one after the other, a node a lane: dh[i] gathers the changes of mean i, its nodes move at
+    once. Answers the loss that is no longer in `odds`, `lost` and `whole`, or NaN where a score is not finite; that mean
+    and those after it have then moved nothing.
+
+    The centres are gone through in here, not by the caller: a call counts references to every array, as long as a path."""
+    rows = path[1]
+    loss, due = 0.0, 0
+    for i in range(m):
+        start = first[lane[i]]
+        count = first[lane[i] + 1] - start if counts[i] else 0
+        for c in range(-(-count // 8) * 8):
+            rows[c] = nodes[start + min(c, count - 1)]
+        for c in range(0, count, 8):
+            picks.dots8(h, i, path, c, steps, 0, c)
+        for c in range(0, count, LANES):
+            if lanes.decide(steps, 0, c, codes, start + c, count - c, rate, odds, lost):
+                return math.nan
+            due += 1
+            if due % 8 == 0:
+                fold(odds, whole)
+                if due % 64 == 0:
+                    loss -= logs(whole)
+        picks.meet(h, dh, i, path, steps, 0, count)
+    return loss
 
 
 @jit
@@ -185,30 +215,24 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
                     last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any,
                     still: Bits) -> Any:
     """CBOW with hierarchical softmax; `first`, `nodes`, `codes`: of `tree.Tree`. `memory`: of `scratch`."""
-    z, hs, t, _, shares, has, scores, _, _, draws, hidden, flips, lane = memory
+    h, _, dh, _, steps, shares, by_lane, whole, rows, having, lane, windows, drawn = memory
+    path = (outward, rows)
     loss, examples = 0.0, 0
     p = _FIRST
+    by_lane[1] = _ONE
+    by_lane[2] = _ZERO
+    whole[:] = 1.0
     while p < n:
-        m = block_size(words, p, n, draws[0], 0, lane)
-        prefetch_rows(inward, words, p + m + window, min(CENTRES, n - p - m - window))
+        m = block_size(words, p, n, drawn, 0, lane)
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)
-        top, bottom = begin - p + window, end - p + window
-        gather(inward, words, begin, end - begin, z, top)
-        examples += _means(z, hs[0], shares, low, high, p, m, window)
-        hs[1][:] = _ZERO
-        for i in range(m):
-            if high[p + i] - low[p + i] == 1:
-                continue
-            if i + 1 < m:
-                after = words[p + i + 1]
-                prefetch_rows(outward, nodes, first[after], first[after + 1] - first[after])
-            spent = learn_path(hs[0], hs[1], i, i + 1, -1, outward, nodes, codes, first[words[p + i]],
-                               first[words[p + i] + 1], rate, t, scores, flips, hidden)
-            if math.isnan(spent):
-                return loss, examples, False
-            loss += spent
-        _hand_out(z, hs[1], has, low, high, p, m, window, top, bottom)
-        scatter_but(inward, words, begin, end - begin, z, top, still)
+        examples += _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having)
+        dh[:] = _ZERO
+        spent = _walk(h, dh, lane, windows[3], m, path, first, nodes, codes, rate, steps, by_lane[1], by_lane[2], whole[0])
+        if math.isnan(spent):
+            return loss, examples, False
+        loss += spent
+        loss += _settled(by_lane[1:], whole[0])
+        _hand_out(dh, inward, words, begin, end, shares[0], having, still)
         p += m
     return loss, examples, True
