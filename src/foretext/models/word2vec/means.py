@@ -12,27 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
-from foretext.kernels import jit
-from foretext.models.word2vec import tiles
-from foretext.models.word2vec.blocks import (
-    CENTRES,
-    block_size,
-    dot,
-    draws_scratch,
-    gather,
-    prefetch_rows,
-    reach,
-    scatter,
-    scatter_but,
-    squash,
-)
-from foretext.models.word2vec.decisions import learn_path
-=======
 from foretext.kernels import jit
 from foretext.models.word2vec import lanes, picks, tiles
 from foretext.models.word2vec.blocks import CENTRES, block_size, dot, draws_scratch, fold, logs, push, reach
->>>>>>> h/cbow
 from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
 from foretext.models.word2vec.registers import LANES, padded, zero_rows
 from foretext.types import Bits, Ints
