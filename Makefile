@@ -36,9 +36,12 @@ demo: $(DONE)           ## two rungs and the baselines on real text, about six m
 ladder: $(DONE)         ## every rung, about half an hour
 	$(BIN)/foretext demo --out runs/ladder --full
 
-# One thread a process: threads of several processes on the same cores wait for one another.
+# One thread a process: threads of several processes on the same cores wait for one another. Each process begins with a
+# stretch of whole files, whose fixtures, kernels and miniature models it makes once, and takes from another's when it is done.
+TESTS := -m pytest -n $(CPUS) --dist worksteal
+
 test: $(DONE)           ## under ten minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CPUS)
+	OMP_NUM_THREADS=1 $(BIN)/python $(TESTS)
 
 lint: $(DONE)
 	$(BIN)/ruff check .
@@ -57,9 +60,11 @@ COMMA := ,
 SPACE := $(subst ,, )
 CRITICAL_FILES := $(subst $(SPACE),$(COMMA),$(strip $(CRITICAL:%=src/foretext/%.py)))
 
+# Kernels are compiled anew: what writes their code runs only then.
 coverage: $(VENV)/.proof   ## branches that the tests reach: 95 % of all, every one in the critical modules
-	rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n $(CPUS)
+	rm -rf .coverage .coverage.* .coverage-kernels
+	OMP_NUM_THREADS=1 NUMBA_CACHE_DIR=$(CURDIR)/.coverage-kernels $(BIN)/coverage run $(TESTS)
+	rm -rf .coverage-kernels
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include=$(CRITICAL_FILES)

@@ -18,6 +18,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("FORETEXT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """A run gives torch as many threads as there are cores, for the rest of its process. The next test starts with one
+    again: threads of two test processes on the same cores wait for one another, at five times the processor time."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def data_set() -> Callable[[str], Path]:
     """`data_set("en/brown/brown.zip")` → its path under FORETEXT_DATA, or the test skips and says which set it lacks."""
@@ -33,7 +42,7 @@ def data_set() -> Callable[[str], Path]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One thread a test process: xdist already uses every core, and numbers repeat."""
+    """One thread a test process, from its collection on: xdist already uses every core, and numbers repeat."""
     import torch
 
     torch.set_num_threads(1)

@@ -48,7 +48,7 @@ def command(line: str) -> str:
     assert words.pop(0) == "foretext"
     if "--minutes" in words and words[0] == "pretrain":
         at = words.index("--minutes")
-        words[at : at + 2] = ["--steps", "2"]
+        words[at : at + 2] = ["--steps", "2", "--threads", "1"]  # they would be this process's from then on
     elif "--minutes" in words:
         words[words.index("--minutes") + 1] = "0.02"
     if words[0] == "transfer":
