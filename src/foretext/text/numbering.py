@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,16 +95,14 @@ def number_words(block: Block) -> Numbered:
     size = len(block.text)
     data = np.frombuffer(block.text + bytes(_PADDING + -size % 8), np.uint8)
     most = size // 2 + 1
-    words, lines, numbers = np.empty((most, 2), np.int32), np.empty((most, 4), np.int32), np.empty(most, np.int32)
-    table = np.zeros(_SLOT * _FIRST_SLOTS, np.uint64)
-    state = np.array([0, 0, 0, 0, 0, -1, 0, 0])
-    while not _scan(data, size, data.view(np.uint64), table, words, numbers, lines, state):
+    places, lines = np.empty((most, 2), np.int32), np.empty((most, 4), np.int32)
+    count, filled, blank = _split(data, size, places, lines)
+    numbers, words = np.empty(count, np.int32), np.empty(count, np.int32)
+    table, state = np.zeros(_SLOT * _FIRST_SLOTS, np.uint64), np.zeros(2, np.int64)
+    while not _number(data, data.view(np.uint64), places[:count], table, words, numbers, state):
         table = _grown(table)
-    _, distinct, count, filled, _, _, blank, _ = state.tolist()
-    pool = _pool(data, words[:distinct]).tobytes().decode()
-    return Numbered(
-        block=block, words=pool.split("\n")[:-1], numbers=numbers[:count].copy(), lines=lines[:filled].copy(), blank=bool(blank)
-    )
+    pool = _pool(data, places, words[: state[1]]).tobytes().decode()
+    return Numbered(block=block, words=pool.split("\n")[:-1], numbers=numbers, lines=lines[:filled].copy(), blank=bool(blank))
 
 
 @jit
@@ -155,12 +152,15 @@ def _grown(table: Table) -> Table:
 
 
 @jit
-def _pool(data: Bytes, words: Words) -> Bytes:
-    """The distinct words by number, each with an LF after it."""
-    pool = np.empty(words[:, 1].sum() + len(words), np.uint8)
+def _pool(data: Bytes, places: Words, words: Words) -> Bytes:
+    """The distinct words by number, each with an LF after it; `words` [K]: where each is first seen among `places`."""
+    size = 0
+    for word in words:
+        size += places[word, 1] - places[word, 0] + 1
+    pool = np.empty(size, np.uint8)
     at = 0
-    for word in range(len(words)):
-        for j in range(words[word, 0], words[word, 0] + words[word, 1]):
+    for word in words:
+        for j in range(places[word, 0], places[word, 1]):
             pool[at] = data[j]
             at += 1
         pool[at] = _LF
@@ -168,46 +168,82 @@ def _pool(data: Bytes, words: Words) -> Bytes:
     return pool
 
 
-@jit
-def _eight(eights: Table, start: int, length: int) -> Any:
-    """Bytes start to start + length (at most 8 of them) as one number, from `eights`, all bytes eight by eight."""
-    if length <= 0:
-        return _ZERO
-    at, shift = start >> 3, np.uint64(8 * (start & 7))
-    found = (eights[at] >> shift) | ((eights[at + 1] << _ONE) << (_S63 - shift))
-    return found if length >= 8 else found & (_ALL >> np.uint64(64 - 8 * length))
+# A call counts references to every array that it is given: in these two loops that would cost as much as the rest.
 
 
 @jit
-def _end(data: Bytes, i: int) -> int:
-    """Where the word that starts at i stops."""
-    while True:
+def _split(data: Bytes, size: int, places: Words, lines: Words) -> tuple[int, int, bool]:
+    """Into `places` where each word starts and stops, into `lines` what `Numbered` says of them. Answers words, lines, and
+    whether a blank line follows the last."""
+    count = filled = before = begin = i = 0
+    blank = continued = False
+    while i < size:
         c = data[i]
-        if c <= _SPACE or (c >= 0xC2 and white(data, i)):
-            return i
-        i += 1
+        if c == _LF:
+            if count > before:
+                lines[filled, 0], lines[filled, 1], lines[filled, 2] = begin, places[count - 1, 1], count - before
+                lines[filled, 3] = 2 if continued else 1 if blank else 0
+                filled += 1
+                blank = False
+            else:
+                blank = blank or not continued
+            before, continued = count, False
+            i += 1
+        elif c <= _SPACE:
+            continued = continued or c == _CONTINUED
+            i += 1
+        elif c >= 0xC2 and white(data, i):
+            i += white(data, i)
+        else:
+            begin = i if count == before else begin
+            places[count, 0] = i
+            while c > _SPACE and not (c >= 0xC2 and white(data, i)):
+                i += 1
+                c = data[i]
+            places[count, 1] = i
+            count += 1
+    return count, filled, blank
 
 
 @jit
-def _find(data: Bytes, eights: Table, start: int, length: int, table: Table, words: Words, distinct: int) -> Any:
-    """The number of the word of `length` bytes at `start`: `distinct` for a new one, which gets a slot."""
-    low, high = _eight(eights, start, length), _eight(eights, start + 8, length - 8)
-    for j in range(start + 16, start + length):
-        low = (low ^ np.uint64(data[j])) * _PRIME
+def _number(data: Bytes, eights: Table, places: Words, table: Table, words: Words, numbers: Words, state: Ints) -> bool:
+    """Go on with word `state[0]` of `places`, `state[1]` of them known to be distinct, until all have `numbers` (True) or the
+    table is half full (False). `eights`: the bytes eight by eight. `words`: where each distinct one is first seen."""
+    at, distinct = state
     last = len(table) // _SLOT - 1
-    at = np.int64(mixed(low + high * _GOLDEN) & np.uint64(last))
-    while True:
-        meta = table[_SLOT * at + 2]
-        if meta == _ZERO:
-            table[_SLOT * at], table[_SLOT * at + 1] = low, high
-            table[_SLOT * at + 2] = np.uint64(distinct + 1) | np.uint64(length) << _S32
-            words[distinct, 0], words[distinct, 1] = start, length
-            return distinct
-        if table[_SLOT * at] == low and table[_SLOT * at + 1] == high and np.int64(meta >> _S32) == length:
+    while at < len(places) and 2 * distinct <= last:
+        start = places[at, 0]
+        length = places[at, 1] - start
+        from_, shift = start >> 3, np.uint64(8 * (start & 7))
+        first, second = eights[from_], eights[from_ + 1]
+        low, high = (first >> shift) | ((second << _ONE) << (_S63 - shift)), _ZERO
+        if length < 8:
+            low &= _ALL >> np.uint64(64 - 8 * length)
+        elif length > 8:
+            high = (second >> shift) | ((eights[from_ + 2] << _ONE) << (_S63 - shift))
+            if length < 16:
+                high &= _ALL >> np.uint64(128 - 8 * length)
+            for j in range(start + 16, start + length):
+                low = (low ^ np.uint64(data[j])) * _PRIME
+        slot = np.int64(mixed(low + high * _GOLDEN)) & last
+        while True:
+            meta = table[_SLOT * slot + 2]
+            if meta == _ZERO:
+                table[_SLOT * slot], table[_SLOT * slot + 1] = low, high
+                table[_SLOT * slot + 2] = np.uint64(distinct + 1) | np.uint64(length) << _S32
+                words[distinct] = at
+                number = distinct
+                distinct += 1
+                break
             number = np.int64(meta & _LOW) - 1
-            if length <= 16 or _same(data, start + 16, words[number, 0] + 16, length - 16):
-                return number
-        at = (at + 1) & last
+            if table[_SLOT * slot] == low and table[_SLOT * slot + 1] == high and np.int64(meta >> _S32) == length:
+                if length <= 16 or _same(data, start + 16, places[words[number], 0] + 16, length - 16):
+                    break
+            slot = (slot + 1) & last
+        numbers[at] = number
+        at += 1
+    state[0], state[1] = at, distinct
+    return bool(at == len(places))
 
 
 @jit
@@ -216,39 +252,3 @@ def _same(data: Bytes, one: int, other: int, length: int) -> bool:
         if data[one + j] != data[other + j]:
             return False
     return True
-
-
-@jit
-def _scan(data: Bytes, size: int, eights: Table, table: Table, words: Words, numbers: Words, lines: Words, state: Ints) -> bool:
-    """Go on from `state` (byte, distinct words, words, lines; words before this line, where its text starts, whether a blank
-    line is before it, whether it goes on the line before) until all is read (True) or the table is half full (False). No
-    array is replaced in here: the references to it would be counted at every word."""
-    i, distinct, count, filled, before, begin, blank, continued = state
-    most = len(table) // (2 * _SLOT)
-    end = 0
-    while i < size:
-        space = white(data, i)
-        if space:
-            if data[i] == _LF:
-                if begin >= 0:
-                    lines[filled, 0], lines[filled, 1], lines[filled, 2] = begin, end, count - before
-                    lines[filled, 3] = 2 if continued else blank
-                    filled += 1
-                blank = np.int64(begin < 0 and (blank or not continued))
-                before, begin, continued = count, -1, 0
-            elif data[i] == _CONTINUED:
-                continued = 1
-            i += space
-            continue
-        if distinct == most:
-            break
-        end = _end(data, i)
-        number = _find(data, eights, i, end - i, table, words, distinct)
-        distinct = max(distinct, number + 1)
-        begin = i if begin < 0 else begin
-        numbers[count] = number
-        count += 1
-        i = end
-    state[0], state[1], state[2], state[3] = i, distinct, count, filled
-    state[4], state[5], state[6], state[7] = before, begin, blank, continued
-    return bool(i >= size)
