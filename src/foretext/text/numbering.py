@@ -236,9 +236,9 @@ def _number(data: Bytes, eights: Table, places: Words, table: Table, words: Word
                 distinct += 1
                 break
             number = np.int64(meta & _LOW) - 1
-            if table[_SLOT * slot] == low and table[_SLOT * slot + 1] == high and np.int64(meta >> _S32) == length:
-                if length <= 16 or _same(data, start + 16, places[words[number], 0] + 16, length - 16):
-                    break
+            like = table[_SLOT * slot] == low and table[_SLOT * slot + 1] == high and np.int64(meta >> _S32) == length
+            if like and (length <= 16 or _same(data, start + 16, places[words[number], 0] + 16, length - 16)):
+                break
             slot = (slot + 1) & last
         numbers[at] = number
         at += 1
