@@ -58,10 +58,10 @@ class Numbered:
             _count(np.frombuffer(self.block.text, np.uint8), self.lines, counts)
         return counts
 
-    def texts(self, rows: Ints) -> list[bytes]:
-        """The texts of these lines in UTF-8, without the white space around them."""
-        text = self.block.text
-        return [text[start:stop] for start, stop in self.lines[rows, :2].tolist()]
+    def texts(self, rows: Ints) -> Iterator[bytes]:
+        """The texts of these lines in UTF-8, without the white space around them; one at a time, so that no more is held."""
+        text, starts, stops = self.block.text, self.lines[rows, 0].tolist(), self.lines[rows, 1].tolist()
+        return (text[start:stop] for start, stop in zip(starts, stops, strict=True))
 
     def starts(self, due: bool) -> tuple[Bits, bool]:
         """Which lines [L] start a document (`due`: the first one does, whatever it says), and whether the next block's
