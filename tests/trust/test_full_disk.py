@@ -39,8 +39,10 @@ def ends(run: Run, work: Callable[[], object]) -> tuple[int, str]:
     return code, text
 
 
+@pytest.mark.parametrize("straight", ["bert"], indirect=True)
 def test_no_room_for_a_checkpoint(straight: Run, tmp_path: Path) -> None:
-    """The kernel lets no file grow beyond half a checkpoint: the one before stays, and the run goes on from it."""
+    """The kernel lets no file grow beyond half a checkpoint: the one before stays, and the run goes on from it. (A
+    checkpoint of the miniature word2vec is smaller than the files of the test itself.)"""
     run = replace(straight, folder=tmp_path)
 
     def stopped() -> None:
