@@ -62,6 +62,22 @@ def test_any_text(tmp_path_factory: pytest.TempPathFactory, text: str, documents
     assert_alike(folder / "text.txt", folder, documents=documents)
 
 
+def test_progress_goes_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "BLOCK", 64)
+    monkeypatch.setattr("foretext.text.sources.CHUNK", 32)
+    (tmp_path / "text.txt").write_text("some words of a line\n" * 40)
+    corpus, _ = both(tmp_path / "text.txt")
+    told: list[tuple[int, int]] = []
+    tokenizer = train_tokenizer(SPACES, corpus, workers=0, progress=lambda done, of: told.append((done, of)))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1][0] == told[-1][1]
+    assert len(told) > 5
+    first = len(told)
+    build_store(corpus, tokenizer, tmp_path, workers=0, progress=lambda done, of: told.append((done, of)))
+    assert len(told) == 2 * first
+    assert told[-1][0] == told[-1][1]
+
+
 @pytest.mark.parametrize("documents", KINDS)
 def test_blocks_and_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: str) -> None:
     monkeypatch.setattr(lines, "BLOCK", 64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from foretext.text.layout import Documents
 from foretext.text.normalize import breaks, clean
 from foretext.text.readers import LONGEST, Counts, Errors, invalid, lines
+from foretext.text.shards import Progress, corpus_size
 from foretext.text.sources import Source
 from foretext.types import Corpus
 
@@ -31,10 +32,19 @@ class Block:
     first: bool
 
 
-def line_blocks(corpus: Corpus) -> Iterator[Block] | None:
-    """The corpus in blocks, where it can be read so; else None: by its sentences alone. Errors as of reading those."""
-    found = getattr(corpus, "blocks", None)
-    return found() if found is not None else None
+def line_blocks(corpus: Corpus, progress: Progress | None = None) -> Iterator[Block] | None:
+    """The corpus in blocks, where it can be read so; else None: by its sentences alone. Errors as of reading those.
+    `progress(blocks done, blocks)`: a guess by the bytes as stored, right at the end."""
+    give = getattr(corpus, "blocks", None)
+    found: Iterator[Block] | None = give() if give is not None else None
+    return found if found is None or progress is None else _told(found, max(1, -(-corpus_size(corpus) // BLOCK)), progress)
+
+
+def _told(blocks: Iterator[Block], of: int, progress: Progress) -> Iterator[Block]:
+    for done, block in enumerate(blocks, start=1):
+        yield block
+        progress(min(done, of - 1), of)
+    progress(of, of)
 
 
 def blocks(source: Source, documents: Documents, errors: Errors) -> Iterator[Block]:

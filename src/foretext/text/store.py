@@ -136,7 +136,8 @@ def _write(
 ) -> None:
     parts = folder / "parts"
     parts.mkdir()
-    blocks = line_blocks(corpus) if isinstance(tokenizer, ChunkTokenizer) and tokenizer.config.kind == "spaces" else None
+    spaced = isinstance(tokenizer, ChunkTokenizer) and tokenizer.config.kind == "spaces"
+    blocks = line_blocks(corpus, progress) if spaced else None
     if blocks is not None:
         of, tokens = 1, write_lines(blocks, tokenizer, parts, workers).tokens
     else:

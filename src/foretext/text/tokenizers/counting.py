@@ -27,10 +27,12 @@ def count_words(
     """
     chunks: Counter[str] = Counter()
     processes = worker_count(corpus, workers)
-    blocks = line_blocks(corpus) if config.kind == "spaces" else None
-    of = shard_count(corpus)
-    for counted in each_shard(count_chunks, corpus, of, config, workers=processes, progress=progress) if blocks is None \
-            else count_lines(blocks, processes):
+    blocks = line_blocks(corpus, progress) if config.kind == "spaces" else None
+    if blocks is not None:
+        parts = count_lines(blocks, processes)
+    else:
+        parts = each_shard(count_chunks, corpus, shard_count(corpus), config, workers=processes, progress=progress)
+    for counted in parts:
         chunks.update(counted)
         prune(chunks, config.most_words)
     splitter = Splitter(config)
