@@ -53,12 +53,14 @@ def test_a_step_costs_the_mean_of_its_phases(job: Job, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(budget.trial, "measure", measure)
     monkeypatch.setattr(budget, "TRIAL_SECONDS", 1.0)
+    monkeypatch.setattr(budget, "FORECAST_SECONDS", 4.0)
     monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: 0.0))
     stepper, _, why = budget.planned(job, SILENT)
     assert seen == [(16, 0.75), (32, 0.25)]
     assert stepper.total == pytest.approx(0.98 * 60 / (0.75 * 0.1 + 0.25 * 0.5), abs=1)
     assert "200 ms (100 tokens/s)" in why
     found = budget.forecast(job, SILENT)
+    assert seen[2:] == [(16, 3.0), (32, 1.0)]
     assert found["steps"] == pytest.approx(0.98 * 60 / 0.2, abs=1)
     assert found["tokens read"] == pytest.approx(found["steps"] * 0.2 * 100, abs=2)
 

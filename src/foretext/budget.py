@@ -14,6 +14,8 @@ from foretext.types import JSON, Stepper
 TRIAL_SHARE = 0.03
 """Share of a time budget that its trial may take; at most `TRIAL_SECONDS`."""
 TRIAL_SECONDS = 10.0
+FORECAST_SECONDS = 5.0
+"""Of the trial from which a forecast is made."""
 ENDLESS = 1_000_000_000
 """A provisional length, so that a trial runs at the run's beginning (warm-up rates), not past its end."""
 
@@ -96,7 +98,7 @@ def forecast(job: Job, watch: Watch) -> dict[str, JSON]:
     per_epoch = steps_per_epoch(job)
     stepper = make(job, steps=limits.steps or ENDLESS, watch=watch)
     watch.say("a short trial")
-    rate = _measured(job, stepper, 5.0, watch)
+    rate = _measured(job, stepper, FORECAST_SECONDS, watch)
     if limits.steps is not None:
         steps = limits.steps
     elif limits.minutes is not None:

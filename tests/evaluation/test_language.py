@@ -150,7 +150,8 @@ def test_a_network_is_continued_and_extended_as_it_is(world: dict[str, Pretraine
     assert perplexity([counted], strings_corpus(OTHER)).nats[0] > perplexity([world["ngram"]], strings_corpus(OTHER)).nats[0]
 
 
-def test_minutes_and_forecasts_work_for_both(tmp_path: Path) -> None:
+def test_minutes_and_forecasts_work_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretext.budget.FORECAST_SECONDS", 0.2)
     setting = Setting(cache=tmp_path / "cache", workers=0, threads=1)
     for name, config in (("ngram", TOKENS), ("nnlm", SMALL)):
         recipe = api.settle(name, config=config, minutes=0.002)

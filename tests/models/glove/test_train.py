@@ -308,6 +308,7 @@ def test_minutes_count_from_before_counting_and_counts_are_kept(tmp_path: Path, 
     monkeypatch.setattr(counts.Counting, "step", lambda self: 1 / 0)
     again = pretrain(recipe(alpha=0.5), corpus(), tmp_path / "two", limits=Limits(steps=3), setting=setting, watch=Watch())
     assert again.provenance.steps == 3 and not any("a first phase" in line for line in lines)
+    monkeypatch.setattr("foretext.budget.FORECAST_SECONDS", 0.2)
     assert dry_run(recipe(), corpus(), limits=Limits(steps=100), setting=setting)["steps"] == 100
 
 
