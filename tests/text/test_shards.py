@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_errors_arrive_whole(tmp_path: Path) -> None:
     """A failed write in a worker is what the caller sees, and the workers are gone."""
     corpus = strings_corpus(["a", "b", "c"])
     with pytest.raises(FileNotFoundError):
-        list(each_shard(write_part, corpus, 3, None, tmp_path / "absent", workers=2))
+        list(each_shard(write_part, corpus, 3, SimpleNamespace(size=4), tmp_path / "absent", workers=2))
     assert not multiprocessing.active_children()
 
 
