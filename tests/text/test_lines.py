@@ -120,8 +120,9 @@ def test_a_line_longer_than_a_block_loses_no_word(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("foretext.text.sources.CHUNK", 1 << 8)
     words = [f"w{n}" for n in range(5000)] + ["中" * 3000]
     (tmp_path / "text.txt").write_text(" ".join(words), encoding="utf-8")
-    native, _ = both(tmp_path / "text.txt")
+    native, _ = both(tmp_path / "text.txt", documents="line")
     _, store = made(native, tmp_path)
+    assert len(store.documents) - 1 == 1, "still one line"
     assert store.text(0, 5000).split() == words[:5000]
     assert store.text(5000, len(store.ids)).replace(" ", "") == words[-1]
 

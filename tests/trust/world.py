@@ -142,8 +142,7 @@ class Run:
         """The words of the command line that does this run, or goes on with it; its files are written now."""
         self.folder.mkdir(parents=True, exist_ok=True)
         text, config = self.folder / "text.jsonl", self.folder / "recipe.toml"
-        if not text.exists():  # a run that goes on may not have room for it
-            text.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts()))
+        text.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts()))
         config.write_text(_toml(self.family, self.settings))
         name = "word2vec" if self.family == "word2vec" else "bert-budget"
         words = ["pretrain", name, str(text), "--out", str(self.out), "--config", str(config), "--steps", str(self.steps)]

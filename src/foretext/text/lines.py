@@ -49,10 +49,12 @@ def _told(blocks: Iterator[Block], of: int, progress: Progress) -> Iterator[Bloc
 
 def blocks(source: Source, documents: Documents, errors: Errors) -> Iterator[Block]:
     """One file's blocks in order. Invalid UTF-8 is the DataError that `readers.decoded` raises, or replaced."""
-    at = 0
+    at, whole = 0, True
     for text in _cut(source):
-        yield Block(text=_cleaned(source, text, at, errors), documents=documents, first=at == 0)
+        clean_text = _cleaned(source, text, at, errors)
+        yield Block(text=clean_text if whole else CONTINUED.encode() + clean_text, documents=documents, first=at == 0)
         at += len(text)
+        whole = text.endswith(b"\n")
 
 
 def _cut(source: Source) -> Iterator[bytes]:

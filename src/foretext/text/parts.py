@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from foretext.text.lines import Block
 from foretext.text.shards import joined
+from foretext.text.tokenizers.chunked import ChunkTokenizer
 from foretext.types import Bits, Corpus, Ints, Tokenizer
 
 CHARACTERS = 1 << 20
@@ -50,9 +51,8 @@ def write_part(corpus: Corpus, shard: int, of: int, tokenizer: Tokenizer, folder
         return part.sizes()
 
 
-def write_lines(blocks: Iterable[Block], tokenizer: Any, folder: Path, threads: int) -> Sizes:
-    """The same for a whole corpus of lines, as shard 0; `tokenizer`: a `ChunkTokenizer` whose chunks are what stands
-    between white space."""
+def write_lines(blocks: Iterable[Block], tokenizer: ChunkTokenizer, folder: Path, threads: int) -> Sizes:
+    """The same for a whole corpus of lines, as shard 0; the tokenizer's chunks are what stands between white space."""
     from foretext.text.numbering import number_blocks
 
     with _Part(folder, 0, id_type(tokenizer.size)) as part:

@@ -136,10 +136,9 @@ def _write(
 ) -> None:
     parts = folder / "parts"
     parts.mkdir()
-    spaced = isinstance(tokenizer, ChunkTokenizer) and tokenizer.config.kind == "spaces"
-    blocks = line_blocks(corpus, progress) if spaced else None
-    if blocks is not None:
-        of, tokens = 1, write_lines(blocks, tokenizer, parts, workers).tokens
+    spaced = tokenizer if isinstance(tokenizer, ChunkTokenizer) and tokenizer.config.kind == "spaces" else None
+    if spaced is not None and (blocks := line_blocks(corpus, progress)) is not None:
+        of, tokens = 1, write_lines(blocks, spaced, parts, workers).tokens
     else:
         of = shard_count(corpus) if workers > 1 else 1  # whole shards end to end are the corpus: read it through
         shards = each_shard(write_part, corpus, of, tokenizer, parts, workers=workers, progress=progress)

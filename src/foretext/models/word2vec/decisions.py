@@ -72,8 +72,8 @@ def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, col
 
 @jit
 def _learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward: Table, nodes: Words,
-               codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, flips: Table,
-               hidden: Doubles) -> Any:
+                codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, flips: Table,
+                hidden: Doubles) -> Any:
     """The rows top…bottom − 1 of `x`, but `skipped`, at nodes[start : stop]: dx gathers their changes, the nodes move
     at once. `t`, `scores`, `flips`, `hidden`: working memory. Answers the loss, or NaN and then nothing has moved."""
     count = stop - start

@@ -172,7 +172,7 @@ def add_up(builder: Any, sums: list[Any]) -> Any:
 
 
 def loop(builder: Any, start: Any, stop: Any, step: int, sums: int, body: Callable[[Any, list[Any]], list[Any]],
-          first: Sequence[Any] | None = None) -> list[Any]:
+         first: Sequence[Any] | None = None) -> list[Any]:
     """`for at in range(start, stop, step): values = body(at, values)`, the vectors held in registers."""
     before = builder.block
     head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))

@@ -144,8 +144,8 @@ class _Entries(dict[str, int]):
 
     def __missing__(self, chunk: str) -> int:
         number = self._spelling.unknown
-        if not (self._splitter.as_it_is and chunk.isascii()):
-            words = self._splitter.whole_words(chunk) or [word.string for word in self._splitter.words(chunk)]
+        if not self._splitter.as_it_is(chunk):
+            words = self._splitter.strings(chunk)
             number = self._spelling.ids.get(words[0], number) if words else -1
         self[chunk] = number
         return number

@@ -36,13 +36,10 @@ def count_words(
         chunks.update(counted)
         prune(chunks, config.most_words)
     splitter = Splitter(config)
-    words: Counter[str] = Counter()
-    if splitter.as_it_is:
-        words = Counter({chunk: count for chunk, count in chunks.items() if chunk.isascii()})
-        chunks = Counter({chunk: count for chunk, count in chunks.items() if not chunk.isascii()})
+    words: dict[str, int] = {}
     for chunk, count in chunks.items():
-        for string in splitter.whole_words(chunk) or [word.string for word in splitter.words(chunk)]:
-            words[string] += count
+        for string in (chunk,) if splitter.as_it_is(chunk) else splitter.strings(chunk):
+            words[string] = words.get(string, 0) + count
     ranked = sorted(words.items())
     ranked.sort(key=itemgetter(1), reverse=True)  # equal counts stay in order
     return dict(ranked)

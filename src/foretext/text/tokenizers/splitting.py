@@ -49,8 +49,7 @@ class Splitter:
         )
         self.han = re.compile(f"[{bert.HAN}]") if as_bert else _HAN
         self.is_punctuation = bert.is_punctuation if as_bert else is_punctuation
-        self.as_it_is = config.kind == "spaces" and not config.lowercase and not as_bert
-        """Whether a chunk of ASCII alone is a word, and no folding changes it."""
+        self._unfolded = config.kind == "spaces" and not config.lowercase and not as_bert
         self._pattern = re.compile(_pattern(config))
         self._find: Callable[[str], list[str]] = self._pattern.findall
         self._split = _SPLITS[config.kind]
@@ -97,6 +96,15 @@ class Splitter:
     def words(self, chunk: str) -> list[Word]:
         """The words of one chunk, folded, with the places of their characters in the chunk."""
         return self._split(self, chunk)
+
+    def strings(self, chunk: str) -> list[str]:
+        """The strings of `words(chunk)`."""
+        whole = self.whole_words(chunk)
+        return [word.string for word in self.words(chunk)] if whole is None else whole
+
+    def as_it_is(self, chunk: str) -> bool:
+        """Whether it is seen at once that `strings(chunk)` is the chunk itself, as almost every time where nothing is folded."""
+        return self._unfolded and chunk.isascii() and chunk.isprintable()
 
     def whole_words(self, chunk: str) -> list[str] | None:
         """The strings of `words(chunk)` where that is quickly said and each begins a whole word; else None."""
