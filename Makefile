@@ -40,7 +40,7 @@ ladder: $(DONE)         ## every rung, about half an hour
 # stretch of whole files, whose fixtures, kernels and miniature models it makes once, and takes from another's when it is done.
 TESTS := -m pytest -n $(CPUS) --dist worksteal
 
-test: $(DONE)           ## about twelve minutes on two cores where kernels compile first
+test: $(DONE)           ## about nine minutes on two cores where kernels compile first
 	OMP_NUM_THREADS=1 $(BIN)/python $(TESTS)
 
 lint: $(DONE)
