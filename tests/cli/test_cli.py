@@ -191,8 +191,9 @@ def test_unknown_toml_key_names_file_key_and_nearest(world: Path, capsys: pytest
 
 
 def test_help_is_light_and_names_every_command() -> None:
+    untraced = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = subprocess.run([sys.executable, "-m", "foretext", "--help"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
+    found = subprocess.run([sys.executable, "-m", "foretext", "--help"], capture_output=True, text=True, check=True, env={**untraced, "COLUMNS": "100"})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert all(name in found.stdout for name in COMMANDS)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

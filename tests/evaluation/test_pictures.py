@@ -154,8 +154,9 @@ def test_the_drawn_map_has_every_word_and_says_what_its_axes_show(tmp_path: Path
     lost = [p.word for p in found.points if not p.word.isascii()]
     assert said.endswith(": " + "  ".join(f"{number} {word}" for number, word in enumerate(lost, start=1)))
     assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
-    assert printable(["a$b", "苹果", "香蕉", "苹果"]) == [r"a\$b", "1", "2", "1"]
-    assert printable(["苹果", "a$b"], Path("x.svg")) == ["苹果", r"a\$b"]
+    drawn, (said,) = printable(["a$b", "苹果", "香蕉", "苹果"])
+    assert drawn == [r"a\$b", "1", "2", "1"] and said.endswith("1 苹果  2 香蕉")
+    assert printable(["苹果", "a$b"], Path("x.svg")) == (["苹果", r"a\$b"], [])
 
 
 def test_letters_without_a_font_are_given_their_room(monkeypatch: pytest.MonkeyPatch) -> None:

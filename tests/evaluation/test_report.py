@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from foretext.errors import DataError
+from foretext.evaluation import canvas
 from foretext.evaluation.report import evaluate
 from foretext.tasks.base import Labelled, read_labelled
 from foretext.tasks.classify import ClassifyConfig, ClassifyTask, settle
@@ -31,7 +32,7 @@ def task_of(rows: list[tuple[str, str]]) -> ClassifyTask:
     return settle(ClassifyConfig(), read_labelled(rows))
 
 
-def test_everything_in_the_report_is_counted_right(tmp_path: Path) -> None:
+def test_everything_in_the_report_is_counted_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of(ROWS)
     assert task.labels == ("丙 $x$", "乙", "甲")
     said = [[0.0, 0.1, 0.9], [0.1, 0.8, 0.1], [0.0, 0.95, 0.05], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4]]
@@ -51,7 +52,10 @@ def test_everything_in_the_report_is_counted_right(tmp_path: Path) -> None:
     assert "accuracy" in text and "calibration error" in text and "line 3: said 乙 (0.95), is 甲: ef" in text
     again = msgspec.json.decode(msgspec.json.encode(report.as_json()))
     assert again["matrix"] == [[1, 0, 0], [0, 1, 1], [0, 1, 2]]
-    report.picture(tmp_path / "matrix.png")
+    monkeypatch.setattr(canvas, "chinese_fonts", list)
+    (remark,) = report.picture(tmp_path / "matrix.png")
+    assert remark.endswith("1 丙 $x$  2 乙  3 甲")
+    assert report.picture(tmp_path / "matrix.svg") == []
     assert (tmp_path / "matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -72,7 +76,7 @@ def test_several_labels_a_text(tmp_path: Path) -> None:
     assert report.scores["micro F1"].score == pytest.approx(8 / 9)
     (mistake,) = report.mistakes
     assert (mistake.text, mistake.said, mistake.true) == ("b", ("x", "y"), ("x",))
-    report.picture(tmp_path / "bars.png")
+    assert report.picture(tmp_path / "bars.png") == []
     assert (tmp_path / "bars.png").stat().st_size > 1000
 
 

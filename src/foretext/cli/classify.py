@@ -42,8 +42,8 @@ def evaluate(chosen: options.Evaluate) -> None:
     """Scores with intervals on a labelled file."""
     model = _adapted(chosen.adapted)
     report = evaluate_adapted(model, Path(chosen.test), text=chosen.text, label=chosen.label)
-    if chosen.picture is not None:
-        report.picture(chosen.picture)
+    for remark in report.picture(chosen.picture) if chosen.picture is not None else []:
+        note(remark)
     if chosen.json:
         write_json(report.as_json())
     else:

@@ -26,8 +26,8 @@ def curve(chosen: options.Curve) -> None:
     if chosen.out is not None:
         checked_ending(chosen.out)
     curves = [read_curve(run) for run in chosen.runs]
-    if chosen.out is not None:
-        curve_picture(curves, chosen.out)
+    for remark in curve_picture(curves, chosen.out) if chosen.out is not None else []:
+        note(remark)
     if chosen.json:
         write_json([one.as_json() for one in curves])
         return

@@ -98,14 +98,14 @@ class Labels:
         """What the numbers stand for, in a line; [] where there are none."""
         if not self._numbers:
             return []
-        what = "no installed font has Chinese characters, so numbers stand for the words (write .svg, or install Noto Sans CJK SC): "
+        what = "no installed font has Chinese characters, so numbers stand for the labels (write .svg, or install Noto Sans CJK SC): "
         return [what + "  ".join(f"{number} {string}" for string, number in self._numbers.items())]
 
 
-def printable(labels: Sequence[str], file: Path | None = None, longest: int = _LONGEST) -> list[str]:
-    """Labels as `Labels` draws them."""
+def printable(labels: Sequence[str], file: Path | None = None, longest: int = _LONGEST) -> tuple[list[str], list[str]]:
+    """Labels as `Labels` draws them, and its remarks."""
     drawn = Labels(labels, file)
-    return [drawn(label, longest) for label in labels]
+    return [drawn(label, longest) for label in labels], drawn.remarks
 
 
 def placed(points: Floats, sizes: Floats, area: tuple[float, float], *, clear: float = 5.0) -> Floats | None:

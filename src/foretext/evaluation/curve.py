@@ -96,16 +96,18 @@ def _unigram(file: Path) -> float | None:
         return None
 
 
-def curve_picture(curves: Sequence[Curve], file: Path) -> None:
+def curve_picture(curves: Sequence[Curve], file: Path) -> list[str]:
     """A panel a run: training losses as a line (means between two looks), held-out ones as marked points, over millions of
-    tokens read. Losses of different objectives do not compare, so every run has its own axis."""
+    tokens read. Losses of different objectives do not compare, so every run has its own axis. Returns
+    remarks, as `maps.map_picture`."""
     checked_ending(file)
-    names = printable([curve.name for curve in curves], file, longest=40)
+    names, remarks = printable([curve.name for curve in curves], file, longest=40)
     with fonts():
         made, panels = figure(max(6.0, 4.6 * len(curves)), 3.8, len(curves))
         for axes, curve, name in zip(panels, curves, names, strict=True):
             _panel(axes, curve, name)
     write(made, file)
+    return remarks
 
 
 def _panel(axes: Any, curve: Curve, name: str) -> None:

@@ -12,9 +12,10 @@ from foretext.evaluation.canvas import figure, printable, write
 from foretext.types import Ints
 
 
-def confusion_picture(matrix_KK: Ints, labels: Sequence[str], file: Path) -> None:
-    """Counts shaded by the share of each true label (row); PNG, SVG or PDF by the file's ending."""
-    shown = printable(labels, file)
+def confusion_picture(matrix_KK: Ints, labels: Sequence[str], file: Path) -> list[str]:
+    """Counts shaded by the share of each true label (row); PNG, SVG or PDF by the file's ending. Returns remarks, as
+    `maps.map_picture`."""
+    shown, remarks = printable(labels, file)
     shares = matrix_KK / np.maximum(matrix_KK.sum(1, keepdims=True), 1)
     size = max(3.6, 0.42 * len(labels) + 1.8)
     made, (axes,) = figure(size + 0.6, size)
@@ -28,11 +29,12 @@ def confusion_picture(matrix_KK: Ints, labels: Sequence[str], file: Path) -> Non
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, f"{matrix_KK[i, j]}", ha="center", va="center", color=colour, fontsize=7)
     write(made, file)
+    return remarks
 
 
-def recall_picture(rows: Sequence[tuple[str, float, float]], file: Path) -> None:
-    """(label, precision, recall) as paired bars."""
-    shown = printable([label for label, _, _ in rows], file)
+def recall_picture(rows: Sequence[tuple[str, float, float]], file: Path) -> list[str]:
+    """(label, precision, recall) as paired bars. Returns remarks, as `maps.map_picture`."""
+    shown, remarks = printable([label for label, _, _ in rows], file)
     places = np.arange(len(rows))
     made, (axes,) = figure(6.0, max(2.4, 0.35 * len(rows) + 1.2))
     axes.barh(places - 0.2, [precision for _, precision, _ in rows], height=0.38, label="precision", color="#4878a8")
@@ -42,3 +44,4 @@ def recall_picture(rows: Sequence[tuple[str, float, float]], file: Path) -> None
     axes.set_xlim(0, 1)
     axes.legend(loc="lower right")
     write(made, file)
+    return remarks

@@ -81,15 +81,14 @@ class Evaluation:
         lines += ["", *self._label_lines(), "", *self._matrix_lines(), *self._mistake_lines()]
         return "\n".join(lines).rstrip()
 
-    def picture(self, file: Path) -> None:
+    def picture(self, file: Path) -> list[str]:
         """The confusion matrix as an image, shaded by the share of each true label; with several labels a text, each
-        label's precision and recall."""
+        label's precision and recall. Returns remarks: what numbers stand for labels that no installed font can draw."""
         from foretext.evaluation.picture import confusion_picture, recall_picture
 
         if self.matrix:
-            confusion_picture(np.array(self.matrix), self.labels, file)
-        else:
-            recall_picture([(one.label, one.precision, one.recall) for one in self.per_label], file)
+            return confusion_picture(np.array(self.matrix), self.labels, file)
+        return recall_picture([(one.label, one.precision, one.recall) for one in self.per_label], file)
 
     def _label_lines(self) -> list[str]:
         width = max(5, *(_width(label) for label in self.labels))

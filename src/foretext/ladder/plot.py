@@ -13,7 +13,7 @@ from foretext.ladder.table import Row, Table
 WIDTH, HEIGHT = 920, 430
 LEFT, RIGHT, TOP, BOTTOM = 56, 232, 18, 52
 """Margins in pixels; the right one holds the lines' names."""
-HUES = 6
+HUES = 12
 """Number of rung colours the page defines (--hue-0 …)."""
 
 

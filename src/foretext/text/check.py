@@ -327,7 +327,7 @@ class _Examination:
             _finding(
                 documents == 1,
                 "warning",
-                "the corpus is one document: no next-sentence pairs can be made, and none can be held out",
+                "the corpus is one document: no next-sentence pairs can be made, and what is held out is of the same text",
                 "tell where documents end (--documents line or blank), or give several files",
                 self._first,
             ),

@@ -10,11 +10,6 @@ from foretext.models.word2vec import lanes, registers
 
 
 @numba.njit
-def run_squash(scores, sign):  # type: ignore[no-untyped-def]
-    return lanes.squash(scores, 0, 0, sign)
-
-
-@numba.njit
 def run_pull(scores, place, low, high, itself, rate, odds, lost):  # type: ignore[no-untyped-def]
     return lanes.pull(scores, 1, place, low, high, itself, rate, odds, lost)
 
@@ -113,8 +108,6 @@ def test_what_is_not_finite_is_seen(value: float) -> None:
     made[1, 5] = value
     run_push(made, np.ones(16, np.float32), np.ones(16, np.float32), lost)
     assert not math.isfinite(lost[5])
-    made[0, 3] = value
-    assert not math.isfinite(run_squash(made, np.float32(1.0)))
     made[0, :], made[1, 5], lost = 0.0, value, np.zeros(16, np.float32)
     codes = np.ones(16, np.float32)
     assert run_decide(made, 0, codes, 0, 12, np.float32(0.1), np.ones(16, np.float32), lost) == 1 << 5
@@ -126,15 +119,3 @@ def test_words_are_found_by_the_bit() -> None:
     assert run_bits(words, 3, 5) == (1 << 2 | 1 << 12, (2, 13))
     assert run_bits(words, 0, 99) == (0, (-1, -1))
     assert run_bits(np.full(16, 7, np.int32), 0, 7) == ((1 << 16) - 1, (0, 16))
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_squash_is_the_logistic_function_and_tells_what_it_clamped(sign: float) -> None:
-    for scores in (np.linspace(-9, 9, 8), np.array([-30.0, -10, -1, 0, 1, 10, 12, 500])):
-        table = scores.astype(np.float32)[None]
-        lost = run_squash(table, np.float32(sign))
-        np.testing.assert_allclose(table[0], 1 / (1 + np.exp(-scores.clip(-10, 10))), atol=4e-7)
-        assert lost == pytest.approx(np.maximum(0, sign * scores - 10).sum())
-    for bad in (np.nan, np.inf, -np.inf):
-        table = np.array([[0, 0, 0, bad, 0, 0, 0, 0]], np.float32)
-        assert np.isnan(run_squash(table, np.float32(sign)))

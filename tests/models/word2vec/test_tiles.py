@@ -10,26 +10,9 @@ WIDTHS = [16, 32, 48, 112, 208, 304]
 
 
 @numba.njit
-def run_dots(x, y, out):  # type: ignore[no-untyped-def]
-    for i in range(0, 8, 4):
-        for k in range(0, 16, 4):
-            tiles.dots(x, i, y, k, out, k)
-
-
-@numba.njit
 def run_add(out, y, w, first, count):  # type: ignore[no-untyped-def]
     for i in range(8):
         tiles.add_rows(out, i, y, first, w, i, first, count)
-
-
-@numba.njit
-def run_add8(out, y, w, first, count):  # type: ignore[no-untyped-def]
-    tiles.add_rows8_across(out, 0, y, first, w, first, 0, count)
-
-
-@numba.njit
-def run_prefetch(table, row):  # type: ignore[no-untyped-def]
-    tiles.prefetch(table, row)
 
 
 @numba.njit
@@ -55,21 +38,13 @@ def filled(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_products_are_numpys(width: int) -> None:
-    x, y, out = filled(8, width), filled(16, width), registers.zero_rows(8, 16)
-    run_dots(x, y, out)
-    np.testing.assert_allclose(out, x @ y.T, atol=1e-4)
-
-
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("first", "count"), [(0, 16), (3, 7), (5, 0)])
 def test_sums_of_rows_are_added_to_what_is_there(width: int, first: int, count: int) -> None:
     y, w, some = filled(16, width), filled(8, 16), slice(first, first + count)
-    for run, weights in ((run_add, w), (run_add8, np.ascontiguousarray(w.T))):
-        out = filled(8, width)
-        expected = out + w[:, some] @ y[some]
-        run(out, y, weights, first, count)
-        np.testing.assert_allclose(out, expected, atol=1e-4)
+    out = filled(8, width)
+    expected = out + w[:, some] @ y[some]
+    run_add(out, y, w, first, count)
+    np.testing.assert_allclose(out, expected, atol=1e-4)
 
 
 def test_rows_begin_at_a_cache_line_and_are_whole_vectors() -> None:
@@ -77,7 +52,6 @@ def test_rows_begin_at_a_cache_line_and_are_whole_vectors() -> None:
         assert registers.zero_rows(*shape).ctypes.data % 64 == 0
         assert not registers.zero_rows(*shape).any()
     assert [registers.padded(width) for width in (1, 16, 100, 300)] == [16, 16, 112, 304]
-    run_prefetch(filled(4, 16), 3)
 
 
 @pytest.mark.parametrize("width", [1, 7, 16, 20, 100, 128, 150])

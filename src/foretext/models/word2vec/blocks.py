@@ -36,21 +36,6 @@ _ONE = np.float32(1.0)
 
 
 @jit
-def squash(scores: Table, top: int, bottom: int, columns: int, sign: Any, hidden: Doubles) -> bool:
-    """Replace the first `columns` scores s (a multiple of 8) of the rows top…bottom − 1 by σ(s), s clamped to ±10 (σ is
-    within 5e-5 of 0 or 1 there; word2vec.c: ±6). `hidden` [bottom − top]: what clamping takes away from
-    Σ −log σ(−sign·s), so that the loss stays exact. Answers whether all scores were finite."""
-    whole = _ZERO
-    for r in range(top, bottom):
-        lost = _ZERO
-        for c in range(0, columns, 8):
-            lost += lanes.squash(scores, r, c, sign)
-        hidden[r - top] = lost
-        whole += lost * _ZERO
-    return bool(whole == _ZERO)
-
-
-@jit
 def gather(table: Table, words: Words, start: int, count: int, rows: Table, row: int) -> None:
     """rows[row + i] = table[words[start + i]] for i < count."""
     for i in range(count):
@@ -95,13 +80,6 @@ def dot(x: Table, i: int, y: Table, k: int) -> Any:
     for d in range(y.shape[1]):
         score += x[i, d] * y[k, d]
     return score
-
-
-@jit
-def prefetch_rows(table: Table, words: Words, start: int, count: int) -> None:
-    """Ask for the rows of words[start : start + count], which are needed soon, without waiting for them."""
-    for i in range(count):
-        tiles.prefetch(table, np.int64(words[start + i]))
 
 
 def scratch(width: int, window: int, shared: int) -> tuple[Any, ...]:
@@ -177,6 +155,17 @@ def logs(whole: Doubles) -> float:
             total += math.log(product)
             product = 1.0
     return total + math.log(product)
+
+
+@jit
+def settled(odds: Table, whole: Doubles) -> Any:
+    """The loss that the lanes' `odds` [2,B] and `whole` [B] hold, which are then as at the start."""
+    fold(odds[0], whole)
+    loss = -logs(whole)
+    for i in range(CENTRES):
+        loss += odds[1, i]
+        odds[1, i] = _ZERO
+    return loss
 
 
 @jit

@@ -1,7 +1,9 @@
-"""The fast method of hierarchical softmax: the decisions on one path, for several vectors at once.
+"""The fast methods' way down the tree of hierarchical softmax, and skip-gram's blocks that take it.
 
-A path is gathered once for all the vectors that tell its word: their scores, and both changes, are small dense products
-(the rule stands in `exact`). The vectors' own changes wait until the block of centres is done, as in `blocks`.
+A vector meets the nodes on the way to its word where they lie, and all move at once, as in `exact`: vectors that shared a
+path would cost analogies, since the nodes near the root are on every path. What a block of 16 centres saves is the words
+around it: their rows are fetched once, move in the nearest cache, so that the next centres of the block see them as they
+are, and are given back when the block is done.
 """
 
 import math
@@ -10,93 +12,81 @@ from typing import Any
 import numpy as np
 
 from foretext.kernels import jit
-from foretext.models.word2vec import tiles
-from foretext.models.word2vec.blocks import (
-    CENTRES,
-    block_size,
-    gather,
-    prefetch_rows,
-    reach,
-    scatter,
-    scatter_but,
-    squash,
-)
+from foretext.models.word2vec import lanes, picks
+from foretext.models.word2vec.blocks import CENTRES, block_size, fold, gather, logs, reach, settled
 from foretext.models.word2vec.kernel import Doubles, Table, Words
-from foretext.models.word2vec.registers import padded, zero_rows
+from foretext.models.word2vec.registers import LANES, padded, zero_rows
 from foretext.types import Bits, Ints
 
-_ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _FIRST = np.int64(0)
+NO_PLACE = -2 * CENTRES
+"""The `own` of a walk whose centres are none of the vectors."""
+
+
+@jit
+def walk(x: Table, dx: Table, top: Words, bottom: Words, own: int, lane: Words, m: int, path: Any, first: Ints, nodes: Words,
+         codes: Table, rate: Any, steps: Table, by_lane: Table, whole: Doubles, still: Bits, before: Table) -> Any:
+    """For each word lane[i], i < m, the vectors x[r] down the tree, top[i] ≤ r < bottom[i] but r = i + own, one after the
+    other, a node a lane: dx[r], which may be x[r], gathers its changes, and the nodes move at once. Where a row stands
+    still [rows] ([0]: none does), dx[r] is before[r] again. Answers the loss that is no longer in `by_lane` [2,B] and
+    `whole`, or NaN where a score is not finite; that vector and those after it have then moved nothing.
+
+    The words are gone through in here, not by the caller: a call counts references to every array, as long as a path."""
+    rows = path[1]
+    frozen = still.shape[0] > 0
+    loss, due = 0.0, 0
+    for i in range(m):
+        start = first[lane[i]]
+        count = first[lane[i] + 1] - start if top[i] < bottom[i] else 0
+        for c in range(-(-count // 8) * 8):
+            rows[c] = nodes[start + min(c, count - 1)]
+        for r in range(top[i], bottom[i] if count else 0):
+            if r == i + own:
+                continue
+            for c in range(0, count, 8):
+                picks.dots8(x, r, path, c, steps, _FIRST, c)
+            for c in range(0, count, LANES):
+                if lanes.decide(steps, _FIRST, c, codes, start + c, count - c, rate, by_lane[0], by_lane[1]):
+                    return math.nan
+                due += 1
+                if due % 8 == 0:
+                    fold(by_lane[0], whole)
+                    if due % 64 == 0:
+                        loss -= logs(whole)
+            picks.meet(x, dx, r, path, steps, _FIRST, count)
+            if frozen and still[r]:
+                dx[r] = before[r]
+    return loss
 
 
 def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
-    """Working memory of one thread: contexts with their changes, a path of at most `deepest` nodes, steps of contexts
-    at nodes, the codes of a path, what clamping hid, no negatives, the block's words."""
-    lanes, around, path = padded(width), CENTRES + 2 * window + 4, padded(max(1, deepest))
-    arrays = [zero_rows(*shape) for shape in ((2, around, lanes), (path, lanes), (around, path))]
-    return *arrays, np.zeros(path, np.float32), np.zeros(around, np.float64), np.zeros(0, np.int32), np.zeros(CENTRES, np.int32)
+    """Working memory of one thread: the words around as they are and as they were, and which stand still; scores and
+    then steps at a path of at most `deepest` nodes; by lane: odds, what clamping hid; and in float64 the odds; the nodes
+    of a path; no negatives; the block's words, and their windows."""
+    wide, around, path = padded(width), CENTRES + 2 * window, padded(max(1, deepest))
+    tables = [zero_rows(*shape) for shape in ((around, wide), (around, wide), (1, path), (2, CENTRES))]
+    numbers = [np.zeros(shape, np.int32) for shape in (path, 0, CENTRES, (2, CENTRES))]
+    return *tables, np.ones(CENTRES), np.zeros(around, np.bool_), *numbers
 
 
 @jit
-def _steps(scores: Table, top: int, bottom: int, skipped: int, flips: Table, columns: int, rate: Any,
-           hidden: Doubles) -> Any:
-    """Scores of rows top…bottom − 1 at the nodes of a path become steps: rate · (label − σ). `flips` [columns]: 1 for
-    code 0, −1 for code 1, 0 where the path has ended. Answers the loss, or NaN where a score is not finite."""
-    for r in range(top, bottom):
-        for c in range(0, columns, 8):
-            for e in range(8):
-                scores[r, c + e] *= flips[c + e]  # from here on the loss is −log σ at every node
-        if r == skipped:
-            scores[r, :columns] = _ZERO
-    if not squash(scores, top, bottom, columns, -_ONE, hidden):
-        return math.nan
-    loss: Any = 0.0
-    whole = 1.0
-    for r in range(top, bottom):
-        if r == skipped:
-            scores[r, :columns] = _ZERO
-            continue
-        loss += hidden[r - top]
-        for c in range(0, columns, 8):
-            product: Any = 1.0
-            for e in range(8):
-                odds, flip = scores[r, c + e], flips[c + e]
-                product *= odds if flip != _ZERO else _ONE
-                scores[r, c + e] = rate * flip * (_ONE - odds)
-            whole *= product
-            if whole < 1e-200:  # eight factors of at least 4.5e-5 leave room for more
-                loss -= math.log(whole)
-                whole = 1.0
-    return loss - math.log(whole)
+def _fetch(table: Table, words: Words, begin: int, end: int, x: Table, before: Table, row: int, still: Bits, standing: Bits) -> None:
+    """The rows of words[begin : end] to x[row:] and before[row:], and which of them stand still."""
+    gather(table, words, begin, end - begin, x, row)
+    gather(table, words, begin, end - begin, before, row)
+    if still.shape[0]:
+        for i in range(end - begin):
+            standing[row + i] = still[words[begin + i]]
 
 
 @jit
-def _learn_path(x: Table, dx: Table, top: int, bottom: int, skipped: int, outward: Table, nodes: Words,
-                codes: Table, start: int, stop: int, rate: Any, t: Table, scores: Table, flips: Table,
-                hidden: Doubles) -> Any:
-    """The rows top…bottom − 1 of `x`, but `skipped`, at nodes[start : stop]: dx gathers their changes, the nodes move
-    at once. `t`, `scores`, `flips`, `hidden`: working memory. Answers the loss, or NaN and then nothing has moved."""
-    count = stop - start
-    if count == 0:
-        return 0.0
-    gather(outward, nodes, start, count, t, _FIRST)
-    for r in range(top, bottom, 4):
-        for k in range(0, count, 4):
-            tiles.dots(x, r, t, k, scores, k)
-    columns = -(-count // 8) * 8
-    flips[count:columns] = _ZERO
-    for k in range(count):
-        flips[k] = _ONE - _TWO * codes[start + k]
-    loss = _steps(scores, top, bottom, skipped, flips, columns, rate, hidden)
-    if math.isnan(loss):
-        return loss
-    for r in range(top, bottom):
-        tiles.add_rows(dx, r, t, 0, scores, r, 0, count)
-    t[:columns] = _ZERO
-    for k in range(0, columns, 8):
-        tiles.add_rows8_across(t, k, x, top, scores, top, k, bottom - top)
-    scatter(outward, nodes, start, count, t, _FIRST)
-    return loss
+def _give_back(table: Table, words: Words, begin: int, end: int, x: Table, before: Table, row: int) -> None:
+    """table[words[begin + i]] += x[row + i] − before[row + i]; repeated words add up."""
+    for i in range(end - begin):
+        word = words[begin + i]
+        for d in range(table.shape[1]):
+            table[word, d] += x[row + i, d] - before[row + i, d]
 
 
 @jit
@@ -104,28 +94,27 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any, still: Bits) -> Any:
     """Skip-gram with hierarchical softmax, block by block; arguments and answer as `exact.train_tree`; `memory` of
     `scratch`."""
-    zs, t, scores, flips, hidden, none, lane = memory
+    x, before, steps, by_lane, whole, standing, rows, none, lane, windows = memory
+    path = (outward, rows)
     loss, pairs = 0.0, 0
     p = _FIRST
+    by_lane[0] = _ONE
+    by_lane[1] = _ZERO
+    whole[:] = 1.0
     while p < n:
         m = block_size(words, p, n, none, 0, lane)
-        prefetch_rows(inward, words, p + m + window, min(CENTRES, n - p - m - window))
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)
-        top, bottom = begin - p + window, end - p + window
-        gather(inward, words, begin, end - begin, zs[0], top)
-        zs[1][top:bottom] = _ZERO
+        shift = window - p  # the word at place j is x[j + shift]
         for i in range(m):
-            if i + 1 < m:
-                after = words[p + i + 1]
-                prefetch_rows(outward, nodes, first[after], first[after + 1] - first[after])
-            word = words[p + i]
-            spent = _learn_path(zs[0], zs[1], low[p + i] - p + window, high[p + i] - p + window, i + window, outward,
-                               nodes, codes, first[word], first[word + 1], rate, t, scores, flips, hidden)
-            if math.isnan(spent):
-                return loss, pairs, False
-            loss += spent
+            windows[0, i], windows[1, i] = low[p + i] + shift, high[p + i] + shift
             pairs += high[p + i] - low[p + i] - 1
-        scatter_but(inward, words, begin, end - begin, zs[1], top, still)
+        _fetch(inward, words, begin, end, x, before, begin + shift, still, standing)
+        spent = walk(x, x, windows[0], windows[1], window, lane, m, path, first, nodes, codes, rate, steps, by_lane, whole,
+                     standing if still.shape[0] else still, before)
+        if math.isnan(spent):
+            return loss, pairs, False
+        loss += spent + settled(by_lane, whole)
+        _give_back(inward, words, begin, end, x, before, begin + shift)
         p += m
     return loss, pairs, True

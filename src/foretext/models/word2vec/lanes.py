@@ -16,7 +16,6 @@ from foretext.models.word2vec.registers import (
     LANES,
     emitted,
     load,
-    mask,
     masked,
     operand,
     plus_product,
@@ -61,24 +60,6 @@ def _lost(builder: Any, signed: Any) -> Any:
     zero = _every(signed.type, 0.0)
     over = _bounded(builder, ">", builder.fsub(signed, _every(signed.type, LIMIT)), zero)
     return builder.fadd(over, builder.fmul(signed, zero))
-
-
-@emitted
-def squash(typing: Any, scores: Any, row: Any, column: Any, sign: Any) -> Any:
-    """squash(scores, row, column, sign): eight scores s from [row, column] on become σ(s), s clamped to ±LIMIT; answers
-    Σ max(0, sign·s − LIMIT) as float32, or NaN where a score is not finite."""
-
-    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = operand(context, builder, signature, args, 0).place(args[1], args[2])
-        score = load(builder, place, ir.VectorType(ir.FloatType(), 8))
-        lost = _lost(builder, builder.fmul(spread(builder, args[3], 8), score))
-        store(builder, _odds(builder, score), place)
-        for half in (4, 2, 1):
-            moved = builder.shuffle_vector(lost, lost, mask([(at + half) % 8 for at in range(8)]))
-            lost = builder.fadd(lost, moved)
-        return builder.extract_element(lost, ir.Constant(INT32, 0))
-
-    return types.float32(scores, types.int64, types.int64, types.float32), made
 
 
 class _Line:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from foretext.kernels import jit
 from foretext.models.word2vec import lanes, picks, tiles
-from foretext.models.word2vec.blocks import CENTRES, block_size, dot, draws_scratch, fold, logs, push, reach
-from foretext.models.word2vec.kernel import Doubles, Table, Words, negative
+from foretext.models.word2vec.blocks import CENTRES, NOTHING, block_size, dot, draws_scratch, push, reach, settled
+from foretext.models.word2vec.decisions import NO_PLACE, walk
+from foretext.models.word2vec.kernel import Table, Words, negative
 from foretext.models.word2vec.registers import LANES, padded, zero_rows
 from foretext.types import Bits, Ints
 
@@ -84,17 +85,6 @@ def _told(rows: Words, lane: Words, drawn: Words, m: int, shared: int) -> None:
 
 
 @jit
-def _settled(odds: Table, whole: Doubles) -> Any:
-    """The loss that the lanes' `odds` [2,B] and `whole` [B] hold, which are then as at the start."""
-    fold(odds[0], whole)
-    loss = -logs(whole)
-    for i in range(CENTRES):
-        loss += odds[1, i]
-        odds[1, i] = _ZERO
-    return loss
-
-
-@jit
 def _clashes(h: Table, outward: Table, steps: Table, lane: Words, drawn: Words, shared: int, counts: Words, ratio: Any) -> Any:
     """No step where the negative is the lane's own word; answers the loss to take out."""
     loss = 0.0
@@ -150,7 +140,7 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
             tiles.dots_across(steps, k, told, k, ht)
         picks.dots_each(h, told, shared, steps, shared)
         lanes.pull(steps, shared, 0, windows[2], windows[3], -1, rate, by_lane[1], by_lane[2])
-        gained = _settled(by_lane[1:], whole[0])
+        gained = settled(by_lane[1:], whole[0])
         spent = push(steps, windows[3], shared, ratio, rate, by_lane[0], by_lane[1:], whole[1])
         if not abs(gained + spent) < math.inf:  # math.isfinite is always true where the compiler may reorder
             return loss, examples, False
@@ -161,35 +151,6 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
         _hand_out(dh, inward, words, begin, end, shares[0], having, still)
         p += m
     return loss, examples, True
-
-
-@jit
-def _walk(h: Table, dh: Table, lane: Words, counts: Words, m: int, path: Any, first: Ints, nodes: Words, codes: Table,
-          rate: Any, steps: Table, odds: Table, lost: Table, whole: Doubles) -> Any:
-    """The means down the tree, one after the other, a node a lane: dh[i] gathers the changes of mean i, its nodes move at
-    once. Answers the loss that is no longer in `odds`, `lost` and `whole`, or NaN where a score is not finite; that mean
-    and those after it have then moved nothing.
-
-    The centres are gone through in here, not by the caller: a call counts references to every array, as long as a path."""
-    rows = path[1]
-    loss, due = 0.0, 0
-    for i in range(m):
-        start = first[lane[i]]
-        count = first[lane[i] + 1] - start if counts[i] else 0
-        for c in range(-(-count // 8) * 8):
-            rows[c] = nodes[start + min(c, count - 1)]
-        for c in range(0, count, 8):
-            picks.dots8(h, i, path, c, steps, 0, c)
-        for c in range(0, count, LANES):
-            if lanes.decide(steps, 0, c, codes, start + c, count - c, rate, odds, lost):
-                return math.nan
-            due += 1
-            if due % 8 == 0:
-                fold(odds, whole)
-                if due % 64 == 0:
-                    loss -= logs(whole)
-        picks.meet(h, dh, i, path, steps, 0, count)
-    return loss
 
 
 @jit
@@ -209,12 +170,14 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)
         examples += _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having)
+        for i in range(m):
+            windows[0, i], windows[1, i] = i, i + windows[3, i]
         dh[:] = _ZERO
-        spent = _walk(h, dh, lane, windows[3], m, path, first, nodes, codes, rate, steps, by_lane[1], by_lane[2], whole[0])
+        spent = walk(h, dh, windows[0], windows[1], NO_PLACE, lane, m, path, first, nodes, codes, rate, steps, by_lane[1:],
+                     whole[0], NOTHING, dh)
         if math.isnan(spent):
             return loss, examples, False
-        loss += spent
-        loss += _settled(by_lane[1:], whole[0])
+        loss += spent + settled(by_lane[1:], whole[0])
         _hand_out(dh, inward, words, begin, end, shares[0], having, still)
         p += m
     return loss, examples, True

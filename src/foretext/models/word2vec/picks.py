@@ -69,8 +69,8 @@ def dots_each(typing: Any, x: Any, y: Any, k: Any, out: Any, row: Any) -> Any:
 
 @emitted
 def meet(typing: Any, x: Any, dx: Any, i: Any, y: Any, w: Any, row: Any, count: Any) -> Any:
-    """meet(x, dx, i, y, w, row, count): dx[i] += w[row, t]·y[t], then y[t] += w[row, t]·x[i], for t < count; no row may be
-    picked twice."""
+    """meet(x, dx, i, y, w, row, count): dx[i] += w[row, t]·y[t] and y[t] += w[row, t]·x[i], for t < count, by one another as
+    they were; no row may be picked twice. `dx` may be `x`."""
 
     def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, dx, y, w = (operand(context, builder, signature, args, n) for n in (0, 1, 3, 4))

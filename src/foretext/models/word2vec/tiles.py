@@ -8,14 +8,11 @@ sixteen dot products are added up together. Each function below is an intrinsic 
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import cgutils, types
+from numba.core import types
 
 from foretext.models.word2vec.registers import (
-    INT32,
     LANES,
     Picked,
-    add_up,
     column_groups,
     constant,
     emitted,
@@ -28,29 +25,6 @@ from foretext.models.word2vec.registers import (
     plus_product,
     store,
 )
-
-
-@emitted
-def dots(typing: Any, x: Any, i: Any, y: Any, k: Any, out: Any, column: Any) -> Any:
-    """dots(x, i, y, k, out, column): out[i+a, column+b] = x[i+a] · y[k+b] for a, b < 4."""
-
-    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, y, out = (operand(context, builder, signature, args, n) for n in (0, 2, 4))
-        lefts = [x.place(plus(builder, args[1], a), constant(0)) for a in range(4)]
-        rights = [y.place(plus(builder, args[3], b), constant(0)) for b in range(4)]
-
-        def body(at: Any, sums: list[Any]) -> list[Any]:
-            left = [load(builder, builder.gep(row, [at])) for row in lefts]
-            right = [load(builder, builder.gep(row, [at])) for row in rights]
-            return [plus_product(builder, left[n // 4], right[n % 4], total) for n, total in enumerate(sums)]
-
-        totals = add_up(builder, loop(builder, constant(0), x.width, LANES, 16, body))
-        for a in range(4):
-            four = builder.shuffle_vector(totals, totals, mask(range(4 * a, 4 * a + 4)))
-            store(builder, four, out.place(plus(builder, args[1], a), args[5]))
-        return context.get_dummy_value()
-
-    return types.void(x, types.int64, y, types.int64, out, types.int64), made
 
 
 def _sum_of_rows(high: int, across: bool, most: int, to: str = "add") -> Callable[..., Any]:
@@ -102,12 +76,6 @@ def _signature(out: Any, y: Any, w: Any) -> Any:
 def add_rows(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
     """add_rows(out, row, y, k, w, i, c, count): out[row] += Σ_t w[i, c+t]·y[k+t], t < count."""
     return _signature(out, y, w), _sum_of_rows(1, False, 8)
-
-
-@emitted
-def add_rows8_across(typing: Any, out: Any, row: Any, y: Any, k: Any, w: Any, i: Any, c: Any, count: Any) -> Any:
-    """add_rows8_across(out, row, y, k, w, i, c, count): out[row+a] += Σ_t w[i+t, c+a]·y[k+t], a < 8, t < count."""
-    return _signature(out, y, w), _sum_of_rows(8, True, 2)
 
 
 @emitted
@@ -170,27 +138,3 @@ def dots_across(typing: Any, out: Any, row: Any, y: Any, k: Any, xt: Any) -> Any
         return context.get_dummy_value()
 
     return types.void(out, types.int64, y, types.int64, xt), made
-
-
-@emitted
-def prefetch(typing: Any, table: Any, row: Any) -> Any:
-    """prefetch(table, row): ask for a row that will be changed soon, and go on."""
-
-    def made(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows = operand(context, builder, signature, args, 0)
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-        start = rows.place(args[1], constant(0))
-        # To write, to keep in every cache, as data.
-        numbers = [ir.Constant(INT32, value) for value in (1, 3, 1)]
-
-        def line(at: Any, _: list[Any]) -> list[Any]:
-            builder.call(ask, [builder.bitcast(builder.gep(start, [at]), byte), *numbers])
-            return []
-
-        loop(builder, constant(0), rows.width, LANES, 0, line)
-        line(builder.sub(rows.width, constant(1)), [])
-        return context.get_dummy_value()
-
-    return types.void(table, types.int64), made
