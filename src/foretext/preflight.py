@@ -31,11 +31,11 @@ def pretraining_need(
         read = config.rows(rows) if hasattr(config, "rows") else rows
         size = 4 * (read + (getattr(config, "tables", 2) - 1) * rows) * config.width
         return Need(weights=size, copies=size)
-    import torch
+    from foretext.layers.initial import to_be_counted
 
     known = {} if known is None else known
     if config not in known:
-        with torch.device("meta"):
+        with to_be_counted():
             known[config] = build_model(recipe, store.tokenizer.size, tokenizer=store.tokenizer)
     model = known[config]
     length = max((phase.windows or recipe.windows).length for phase in recipe.phases if phase.windows or recipe.windows)  # type: ignore[union-attr]
@@ -123,11 +123,11 @@ def require_features(size: int) -> None:
 
 
 def _transfer_need(sources: Sequence[Pretrained], strategy: "StrategyConfig", tokens: int) -> Need:
-    import torch
+    from foretext.layers.initial import to_be_counted
 
     whole = Need(weights=0)
     for source in sources:
-        with torch.device("meta"):
+        with to_be_counted():
             model = build_model(source.recipe, source.tokenizer.size, heads=False, tokenizer=source.tokenizer)
         encoder: Any = next(iter(model.encoders.values()))
         length = min(encoder.limit or 1, tokens)

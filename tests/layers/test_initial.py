@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from foretext.layers.initial import initialise, to_be_loaded, truncated_normal_
+from foretext.bundle import build_model
+from foretext.layers.initial import initialise, to_be_counted, to_be_loaded, truncated_normal_
 from stage_two import pretrained
 
 
@@ -50,3 +51,13 @@ def test_what_is_to_be_loaded_is_left_unset_and_loads_whole() -> None:
     loaded = {name: tensor.numpy() for name, tensor in source.encoder().state_dict().items()}  # type: ignore[attr-defined]
     assert set(loaded) == {name.removeprefix("encoders.text.") for name in source.arrays}
     assert all((loaded[name.removeprefix("encoders.text.")] == array).all() for name, array in source.arrays.items())
+
+
+def test_what_is_to_be_counted_has_every_shape_and_no_memory() -> None:
+    recipe = pretrained("bert").recipe
+    with to_be_counted():
+        counted = build_model(recipe, 100)
+    made = build_model(recipe, 100)
+    shapes = [{name: p.shape for name, p in model.named_parameters()} for model in (counted, made)]
+    assert shapes[0] == shapes[1] and all(p.is_meta for p in counted.parameters())
+    assert not any(p.is_meta for p in made.parameters())

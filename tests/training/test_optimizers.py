@@ -8,7 +8,7 @@ from torch import nn
 from foretext.errors import ArtefactError, UsageError
 from foretext.training import optimizers
 from foretext.training.config import OptimizerConfig, Phase
-from foretext.training.optimizers import AdamBert, Muon, Updater, multiplier, named_parameters, orthogonalize
+from foretext.training.optimizers import AdamBert, AdamW, Muon, Updater, multiplier, named_parameters, orthogonalize
 
 
 def test_adam_bert_is_googles_in_numpy():
@@ -31,6 +31,25 @@ def test_adam_bert_is_googles_in_numpy():
     np.testing.assert_allclose(weight.detach().numpy(), p, rtol=1e-12)
     assert torch.equal(still, torch.ones(2, dtype=torch.float64))
     assert still not in optimizer.state
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_adamw_is_torchs_to_the_bit(fused):
+    """The method inside torch's guard is the optimizer: gradients off, hooks called."""
+    made = []
+    for kind in (AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.randn(5, 3)), torch.nn.Parameter(torch.randn(3))]
+        optimizer, calls = kind(parameters, lr=0.1, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.3, fused=fused), []
+        optimizer.register_step_post_hook(lambda *given, calls=calls: calls.append(1))
+        for _ in range(4):
+            for parameter in parameters:
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        assert calls == [1] * 4 and torch.is_grad_enabled()
+        made.append([*parameters, *(slot for p in parameters for slot in optimizer.state[p].values())])
+    assert len(made[0]) == 8
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*made, strict=True))
 
 
 def test_adam_bert_has_no_bias_correction():

@@ -7,9 +7,11 @@ BERT draws every matrix from a normal distribution cut off at two standard devia
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from foretext import draws
 
@@ -25,6 +27,23 @@ def to_be_loaded() -> Iterator[None]:
         yield
     finally:
         _UNSET.reset(token)
+
+
+class _NoValues(TorchFunctionMode):
+    """Makes torch's own starting values of nothing: on a device without memory, drawing them would import its compiler, two
+    seconds of every run."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def to_be_counted() -> Iterator[None]:
+    """Modules made inside have shapes and no memory."""
+    with torch.device("meta"), _NoValues():
+        yield
 
 
 def truncated_normal_(parameter: Tensor, sd: float, seed: int, name: str) -> None:

@@ -3,6 +3,7 @@
 Shapes: every optimizer slot has its parameter's shape (Adam's step count: a scalar).
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,14 @@ from foretext.training.model import Model
 from foretext.types import Arrays
 
 
-class AdamBert(torch.optim.Optimizer):
+class _Plain(torch.optim.Optimizer):
+    """torch keeps its compiler away from an optimizer by importing it, which would take two seconds of every run. Nothing
+    here compiles an optimizer: the methods inside those guards are enough."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+
+
+class AdamBert(_Plain):
     """Adam as BERT was trained: `AdamWeightDecayOptimizer` of google-research/bert `optimization.py`.
 
     No bias correction (early steps are larger than Kingma & Ba's), epsilon outside the root, decay added to the
@@ -63,7 +71,7 @@ class AdamBert(torch.optim.Optimizer):
             torch._foreach_addcdiv_(chosen, m, below, -rate)
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(_Plain):
     """Momentum orthogonalised by Newton–Schulz, for hidden matrices [out, in] (Jordan et al. 2024, "Muon").
 
     Nesterov momentum, five quintic iterations towards the nearest semi-orthogonal matrix, and Jordan's scale
@@ -100,6 +108,12 @@ class Muon(torch.optim.Optimizer):
         if group["weight_decay"]:
             torch._foreach_mul_(chosen, 1.0 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(chosen, list(direction.unbind()), alpha=-group["lr"] * scale)
+
+
+class AdamW(_Plain, torch.optim.AdamW):
+    """torch's own (Loshchilov & Hutter 2019)."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def orthogonalize(stack: Tensor, *, iterations: int = 5) -> Tensor:
@@ -217,7 +231,7 @@ class Updater:
             elif config.kind == "adam-bert":
                 yield AdamBert(groups, lr=config.rate, betas=config.betas, eps=config.epsilon)
             else:
-                yield torch.optim.AdamW(groups, lr=config.rate, betas=config.betas, eps=config.epsilon, fused=True)
+                yield AdamW(groups, lr=config.rate, betas=config.betas, eps=config.epsilon, fused=True)
 
     def costs(self) -> dict[str, float]:
         """What one update of each trained parameter costs, about, in Adam updates of one number. Muon: five rounds of
