@@ -43,15 +43,16 @@ class Word2VecConfig:
     """Learning rate at the start; falls linearly over the words of the whole run."""
     last_rate: float = 1e-4
     """Share of `rate` below which it never falls (word2vec.c: starting_alpha * 0.0001)."""
-    block: int = 100_000
+    block: int = 400_000
     """Corpus words a step."""
-    shards: int = 8
-    """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
+    shards: int = 32
+    """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe. Many, since the
+    last one has the other threads wait."""
     updates: Literal["hogwild", "synchronous"] = "hogwild"
     """"hogwild": threads write into the same tables as they go, which no two runs repeat to the bit (one thread does).
-    "synchronous": `shards` parts of about 2,000 words (fewer where vectors are wider than 100) are trained apart from the
-    same tables and their changes summed in order, so any number of threads gives the same bits; slower, and not the bits
-    of "hogwild"."""
+    "synchronous": rounds of 8 parts (no more than `shards`) of about 2,000 words (fewer where vectors are wider than 100) are
+    trained apart from the same tables and their changes summed in order, so any number of threads gives the same bits;
+    slower, and not the bits of "hogwild"."""
     frozen: Literal["nothing", "given"] = "nothing"
     """"given": the vectors that a run starts from (--from, --init-embeddings) stand still, bit for bit, and only new
     words learn; the output table learns in any case."""

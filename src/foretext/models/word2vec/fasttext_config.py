@@ -57,9 +57,9 @@ class FastTextConfig:
     """Equal parts of a step that threads take in turn; it decides the draws, so it belongs to the recipe."""
     updates: Literal["hogwild", "synchronous"] = "hogwild"
     """"hogwild": threads write into the same tables as they go, which no two runs repeat to the bit (one thread does).
-    "synchronous": `shards` parts of about 700 words (fewer where vectors are wider than 100) are trained apart from the
-    same tables and their changes summed in order, so any number of threads gives the same bits; slower, and not the bits
-    of "hogwild"."""
+    "synchronous": rounds of 8 parts (no more than `shards`) of about 700 words (fewer where vectors are wider than 100) are
+    trained apart from the same tables and their changes summed in order, so any number of threads gives the same bits;
+    slower, and not the bits of "hogwild"."""
     frozen: Literal["nothing", "given"] = "nothing"
     """"given": the words that a run starts from (--from, --init-embeddings) keep their vectors, bit for bit: their own
     rows stand still, and so do the rows of all their n-grams, whoever else has them. A new word learns by its own row

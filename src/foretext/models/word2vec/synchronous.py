@@ -18,6 +18,8 @@ from foretext.types import Bits, Floats, Ints
 
 WORDS = 2_000
 """Corpus words a part, about, at most: few enough that parts seldom need the same rare row."""
+PARTS = 8
+"""Parts of a round, at most: more keep more threads busy, and start from tables that are older."""
 _NUMBERS, _LEAST = 200_000, 250
 """Words times numbers a vector of a part, about, and its least words: all parts of a round, copied, stay within tens of
 megabytes."""

@@ -228,9 +228,9 @@ class SkipGram:
         return self.objective.train(self.inward, self.outward, planned, (first_rate, last_rate), state, self.still)
 
     def _rounds(self, start: int, stop: int, epoch: int, block: int) -> list[Trained]:
-        """The block in rounds of `config.shards` parts, each part trained apart from the same tables."""
+        """The block in rounds of parts, each part trained apart from the same tables."""
         cuts = edges(self.store.sentences, start, stop, self._apart_words())
-        count = len(cuts) - 1
+        count, at_once = len(cuts) - 1, min(self.config.shards, synchronous.PARTS)
 
         def part(number: int) -> synchronous.Change:
             rates = tuple(self._rate((self.done + at / count) / self.total) for at in (number, number + 1))
@@ -238,8 +238,8 @@ class SkipGram:
             return self._apart(planned, rates, state) if planned[3] else synchronous.nothing(self._moving())
 
         results: list[Trained] = []
-        for first in range(0, count, self.config.shards):
-            changes = self._spread(part, range(first, min(count, first + self.config.shards)))
+        for first in range(0, count, at_once):
+            changes = self._spread(part, range(first, min(count, first + at_once)))
             results += [change.trained for change in changes]
             if not all(finite for _, _, finite in results):
                 return results
