@@ -15,14 +15,17 @@ def around(low: np.ndarray, high: np.ndarray, i: int) -> list[int]:
     return [j for j in range(low[i], high[i]) if j != i]
 
 
-def reference_block(inward, outward, words, low, high, drawn, ratio, rate):
-    """One block, all of it from the values before; the contexts get the gradient by the mean, undivided."""
+def reference_block(inward, outward, words, low, high, drawn, ratio, rate, numbers=None, weights=None):
+    """One block, all of it from the values before; the contexts, rows `numbers` of inward, get the gradient by the mean,
+    undivided, whatever they count in it."""
+    numbers = words if numbers is None else numbers
+    weights = np.ones(len(inward)) if weights is None else weights
     new_in, new_out, loss, count = inward.copy(), outward.copy(), 0.0, 0
     for i, word in enumerate(words):
-        contexts = words[around(low, high, i)]
+        contexts = numbers[around(low, high, i)]
         if not len(contexts):
             continue
-        mean, change = inward[contexts].mean(axis=0), np.zeros(inward.shape[1])
+        mean, change = np.average(inward[contexts], axis=0, weights=weights[contexts]), np.zeros(inward.shape[1])
         for target, weight, label in [(word, 1.0, 1), *((k, ratio, 0) for k in drawn if k != word)]:
             score = mean @ outward[target]
             loss += weight * softplus(-score if label else score)
@@ -83,6 +86,35 @@ def test_a_block_is_one_gradient_step(n: int, width: int, window: int, shared: i
     if frozen:
         expected[0][still] = tables[0][still]
         assert np.array_equal(inward[still], tables[0][still])
+    assert (count, finite) == (expected[3], True)
+    assert math.isclose(loss, expected[2], rel_tol=1e-5, abs_tol=1e-6)
+    np.testing.assert_allclose(inward, expected[0], atol=2e-5)
+    np.testing.assert_allclose(outward, expected[1], atol=2e-5)
+
+
+@pytest.mark.parametrize("width", [7, 100])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_rows_that_count_more_often_for_a_stretch_of_centres(width: int, frozen: bool) -> None:
+    """As sub-words have it: the rows are of another table than the told words, and the centres are not the first ones."""
+    inward, outward, words, low, high, accept, other = world(30, 60, width, 30, 4, scale=0.4)
+    rng, start, stop = np.random.default_rng(0), 5, 20
+    numbers = rng.permutation(60)[:30].astype(np.int32)
+    weights = rng.integers(1, 9, 60).astype(np.float32)
+    seed, drawn = 5, [0, 0, 0]
+    while max(drawn.count(k) for k in drawn) > 2:
+        seed += 1
+        state = [seed]
+        drawn = [pick(accept, other, state) for _ in range(8)]
+    tables = [inward.astype(np.float64), outward.astype(np.float64)]
+    only = np.array([i if start <= i < stop else 99 for i in range(30)])
+    lows, highs = np.where(only < 99, low, 0), np.where(only < 99, high, 0)  # no other centre has words around it
+    expected = reference_block(*tables, words, lows, highs, drawn, 3 / 8, 0.1, numbers, weights)
+    still = np.arange(60) % 3 == 0 if frozen else NOTHING
+    loss, count, finite = means.train_weighted(
+        inward, outward, numbers, words, low, high, start, stop, 0.1, 0.1, accept, other, 3, 8, np.array([seed], np.uint64),
+        means.scratch(width, 4, 8, 0), still, weights,
+    )
+    expected[0][: len(still)][still] = tables[0][: len(still)][still]
     assert (count, finite) == (expected[3], True)
     assert math.isclose(loss, expected[2], rel_tol=1e-5, abs_tol=1e-6)
     np.testing.assert_allclose(inward, expected[0], atol=2e-5)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foretext import draws
 from foretext.errors import ArtefactError, UsageError
 from foretext.models.stepping import Store
-from foretext.models.word2vec import blocks, fasttext_kernel, synchronous
+from foretext.models.word2vec import blocks, fasttext_kernel, means, synchronous
 from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.models.word2vec.kernel import Table
 from foretext.models.word2vec.objectives import Planned, Trained
@@ -144,7 +144,8 @@ class FastText(SkipGram):
         else:
             local = fasttext_kernel.scratch(len(tables[0]), width, config.window)
             if cbow:
-                answer = fasttext_kernel.train_cbow_spans(*given, state, local, *still)
+                memory = means.scratch(width, config.window, config.shared, 0)
+                answer = fasttext_kernel.train_cbow_spans(*given, config.shared, state, memory, local, *still)
             else:
                 memory = blocks.scratch(width, config.window, config.shared)
                 answer = fasttext_kernel.train_spans(*given, config.shared, config.window, state, memory, local, *still)

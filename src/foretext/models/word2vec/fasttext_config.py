@@ -73,7 +73,7 @@ class FastTextConfig:
     """"blocks": a stretch of text has its words' vectors put together once, trained, and their changes handed down to
     the rows; several times faster. "pairs": as in the released code, row by row for each update: the oracle."""
     shared: int = 16
-    """Negatives that a block of 16 centres shares: 8, 16, … 64 (skip-gram by "blocks")."""
+    """Negatives that a block of 16 centres shares: 8, 16, … 64 (method "blocks")."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.kernels import jit
-from foretext.models.word2vec import blocks
+from foretext.models.word2vec import blocks, means
 from foretext.models.word2vec.kernel import Table, Words, negative
 from foretext.models.word2vec.subwords import Offsets, put_together
 from foretext.types import Bits
@@ -153,13 +153,12 @@ def train_cbow_pairs(inward: Table, grams: Table, outward: Table, first: Offsets
 # ── in spans ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def scratch(vocabulary: int, width: int, window: int, dtype: Any = np.float32) -> tuple[Any, ...]:
+def scratch(vocabulary: int, width: int, window: int) -> tuple[Any, ...]:
     """Working memory of one thread: each word's place in the span (−1: not there) [V], the span's distinct words, which
-    of them stand still, their vectors as they are and as they were, a hidden vector and its change."""
+    of them stand still, their vectors as they are and as they were, a word's change."""
     most = SPAN + 2 * window
-    tables = [np.empty((most, width), dtype) for _ in range(2)]
-    seen = np.empty(most, np.int32), np.zeros(most, np.bool_)
-    return np.full(vocabulary, -1, np.int32), *seen, *tables, *(np.empty(width, dtype) for _ in range(2))
+    tables = [np.empty(shape, np.float32) for shape in ((most, width), (most, width), width)]
+    return np.full(vocabulary, -1, np.int32), np.empty(most, np.int32), np.zeros(most, np.bool_), *tables
 
 
 @jit
@@ -198,7 +197,7 @@ def train_spans(inward: Table, grams: Table, outward: Table, first: Offsets, row
                 shared: int, window: int, state: NDArray[np.uint64], memory: Any, local: Any, still: Bits, fixed: Bits) -> Any:
     """Skip-gram, the fast method: a span's word vectors are trained as word2vec's `blocks.train_centres` trains rows.
     Arguments and answer as `train_pairs`; `memory`: of `blocks.scratch`, `local`: of `scratch`."""
-    place, seen, held, now, before, _, change = local
+    place, seen, held, now, before, change = local
     centres = np.empty(n, np.int32)
     loss, pairs = 0.0, 0
     for start in range(0, n, SPAN):
@@ -223,43 +222,31 @@ def train_spans(inward: Table, grams: Table, outward: Table, first: Offsets, row
 @jit
 def train_cbow_spans(inward: Table, grams: Table, outward: Table, first: Offsets, rows: Words, words: Words, low: Words,
                      high: Words, n: int, first_rate: float, last_rate: float, accept: Table, other: Words,
-                     negatives: int, state: NDArray[np.uint64], local: Any, still: Bits, fixed: Bits) -> Any:
-    """CBOW, the fast method: `train_cbow_pairs` on a span's word vectors, each weighted by its number of rows. Arguments
-    and answer as there; `local`: of `scratch`."""
-    place, seen, held, now, before, hidden, change = local
+                     negatives: int, shared: int, state: NDArray[np.uint64], memory: Any, local: Any, still: Bits,
+                     fixed: Bits) -> Any:
+    """CBOW, the fast method: a span's word vectors, each counted as often as it has rows, are trained as word2vec's
+    `means.train_weighted` trains rows. Arguments and answer as `train_cbow_pairs`; `memory`: of `means.scratch`, `local`:
+    of `scratch`."""
+    place, seen, held, now, before, change = local
+    numbers, weights = np.empty(n, np.int32), np.empty(len(seen), np.float32)
     loss, told = 0.0, 0
     for start in range(0, n, SPAN):
         stop = min(start + SPAN, n)
-        left, right = np.int64(low[start]), np.int64(high[stop - 1])
-        for i in range(start, stop):
-            left, right = min(left, np.int64(low[i])), max(right, np.int64(high[i]))
+        left, right = blocks.reach(low, high, start, stop - start)
         count = _enter(inward, grams, first, rows, words, left, right, place, seen, held, now, before, still)
-        for i in range(start, stop):
-            rate = first_rate + (last_rate - first_rate) * (i / n)
-            hidden[:] = _ZERO
-            total = 0
-            for j in range(low[i], high[i]):
-                if j != i:
-                    word, u = np.int64(words[j]), np.int64(place[words[j]])
-                    weight = 1 + first[word + 1] - first[word]
-                    total += weight
-                    for d in range(hidden.shape[0]):
-                        hidden[d] += np.float32(weight) * now[u, d]
-            if total == 0:
-                continue
-            share = np.float32(1.0 / total)
-            for d in range(hidden.shape[0]):
-                hidden[d] *= share
-            spent, finite = _tell(hidden, outward, np.int64(words[i]), accept, other, negatives, rate, state, change)
-            if not finite:
-                return loss, told, False
-            for j in range(low[i], high[i]):
-                if j != i:
-                    u = np.int64(place[words[j]])
-                    if not held[u]:
-                        for d in range(hidden.shape[0]):
-                            now[u, d] += change[d]
-            loss += spent
-            told += 1
+        for t in range(left, right):
+            numbers[t] = place[words[t]]
+        for u in range(count):
+            weights[u] = 1 + first[seen[u] + 1] - first[seen[u]]
+        begin = first_rate + (last_rate - first_rate) * (start / n)
+        end = first_rate + (last_rate - first_rate) * (stop / n)
+        spent, made, finite = means.train_weighted(
+            now, outward, numbers, words, low, high, start, stop, begin, end, accept, other, negatives, shared, state,
+            memory, held[: min(count, still.shape[0])], weights,
+        )
+        if not finite:
+            return loss, told, False
         _leave(inward, grams, first, rows, place, seen, count, now, before, change, still, fixed)
+        loss += spent
+        told += made
     return loss, told, True

@@ -22,12 +22,14 @@ from foretext.types import Bits, Ints
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _FIRST = np.int64(0)
+EQUAL = np.zeros(0, np.float32)
+"""The weights of contexts that all count once."""
 
 
 def scratch(width: int, window: int, shared: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: means h, h across, their changes; scores and then steps, the K negatives a row and
     then the told words in one, or a path of at most `deepest` nodes a row; by context and lane: whether the mean has the
-    context, and its share; by lane: factors of negatives, odds, what clamping hid; and in float64 the odds of told words
+    context, and its weight; by lane: factors of negatives, odds, what clamping hid; and in float64 the odds of told words
     and of negatives; the told rows; which lanes have each context; the block's words; windows by lane, zeros, and whether
     there are words in them; the negatives."""
     wide, around, path = padded(width), CENTRES + 2 * window, padded(max(1, deepest))
@@ -40,37 +42,45 @@ def scratch(width: int, window: int, shared: int, deepest: int) -> tuple[Any, ..
 
 
 @jit
-def _means(h: Table, inward: Table, words: Words, low: Words, high: Words, p: int, m: int, begin: int, end: int,
-           windows: Words, shares: Any, having: Ints) -> int:
-    """h[i] = the mean of the contexts of centre p + i, 0 where there are none; answers how many centres have some.
-    `shares` [2,·,B] and `having`: of the contexts from `begin` on."""
-    examples = 0
-    has = shares[0]
+def _means(h: Table, inward: Table, numbers: Words, low: Words, high: Words, p: int, m: int, begin: int, end: int,
+           windows: Words, shares: Any, having: Ints, weights: Table) -> int:
+    """h[i] = the mean of the contexts of centre p + i, 0 where there are none; answers how many centres have some. The
+    context at place j is row numbers[j] of `inward`, and counts as so many `weights` [rows] ([0]: once). `shares` [2,·,B]
+    and `having`: of the contexts from `begin` on."""
+    examples, weighted = 0, weights.shape[0] > 0
+    has, share_of = shares[0], shares[1 if weighted else 0]
     for i in range(CENTRES):
         windows[0, i], windows[1, i] = (low[p + i], high[p + i]) if i < m else (0, 0)
         windows[3, i] = 1 if windows[1, i] - windows[0, i] > 1 else 0
         examples += windows[3, i]
     for r in range(end - begin):
         having[r] = lanes.within(has, r, begin + r, windows[0], windows[1], begin + r - p)
+        if weighted:
+            for i in range(CENTRES):
+                share_of[r, i] = has[r, i] * weights[numbers[begin + r]]
     h[:] = _ZERO
-    contexts = (inward, words)
+    contexts = (inward, numbers)
     for i in range(m):
         if windows[3, i]:
             first, count = np.int64(windows[0, i]), np.int64(windows[1, i] - windows[0, i])
-            tiles.add_rows_across(h, i, contexts, first, has, first - begin, i, count)
-            share = _ONE / np.float32(count - 1)
+            tiles.add_rows_across(h, i, contexts, first, share_of, first - begin, i, count)
+            total = _ZERO if weighted else np.float32(count - 1)
+            if weighted:
+                for r in range(first - begin, first - begin + count):
+                    total += share_of[r, i]
+            share = _ONE / total
             for d in range(h.shape[1]):
                 h[i, d] *= share
     return examples
 
 
 @jit
-def _hand_out(dh: Table, inward: Table, words: Words, begin: int, end: int, has: Table, having: Ints, still: Bits) -> None:
+def _hand_out(dh: Table, inward: Table, numbers: Words, begin: int, end: int, has: Table, having: Ints, still: Bits) -> None:
     """Every context gets the sum of the changes of the means that it is in, whole, but those that stand still."""
     frozen = still.shape[0] > 0
-    contexts = (inward, words)
+    contexts = (inward, numbers)
     for r in range(end - begin):
-        if having[r] and not (frozen and still[words[begin + r]]):
+        if having[r] and not (frozen and still[numbers[begin + r]]):
             first, stop = lanes.span(having[r])
             tiles.add_rows(contexts, begin + r, dh, first, has, r, first, stop - first)
 
@@ -114,26 +124,25 @@ def _change(h: Table, dh: Table, told: Any, steps: Table, m: int, shared: int) -
 
 
 @jit
-def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
-               last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-               state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
-    """CBOW with negative sampling; arguments and answer as `blocks.train_blocks`, `memory` of `scratch`."""
+def _train(inward: Table, outward: Table, numbers: Words, words: Words, low: Words, high: Words, start: int, stop: int,
+           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int,
+           state: NDArray[np.uint64], memory: Any, still: Bits, weights: Table) -> Any:
     h, ht, dh, steps, _, shares, by_lane, whole, rows, having, lane, windows, drawn = memory
     told = (outward, rows)
     ratio = np.float32(negatives) / np.float32(shared)
     loss, examples = 0.0, 0
-    p = _FIRST
+    p = start
     by_lane[1] = _ONE
     by_lane[2] = _ZERO
     whole[:] = 1.0
-    while p < n:
+    while p < stop:
         for k in range(shared):
             drawn[k] = negative(accept, other, state)
-        m = block_size(words, p, n, drawn, shared, lane)
+        m = block_size(words, p, stop, drawn, shared, lane)
         _told(rows, lane, drawn, m, shared)
-        rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
+        rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
         begin, end = reach(low, high, p, m)
-        count = _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having)
+        count = _means(h, inward, numbers, low, high, p, m, begin, end, windows, shares, having, weights)
         for d in range(0, h.shape[1], LANES):
             tiles.across16(h, d, ht)
         for k in range(0, shared, 8):
@@ -148,9 +157,32 @@ def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Wo
         loss += gained + spent
         examples += count
         _change(h, dh, told, steps, m, shared)
-        _hand_out(dh, inward, words, begin, end, shares[0], having, still)
+        _hand_out(dh, inward, numbers, begin, end, shares[0], having, still)
         p += m
     return loss, examples, True
+
+
+@jit
+def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
+               last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
+               state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
+    """CBOW with negative sampling; arguments and answer as `blocks.train_blocks`, `memory` of `scratch`."""
+    return _train(
+        inward, outward, words, words, low, high, _FIRST, np.int64(n), first_rate, last_rate, accept, other, negatives,
+        shared, state, memory, still, EQUAL,
+    )
+
+
+@jit
+def train_weighted(inward: Table, outward: Table, numbers: Words, words: Words, low: Words, high: Words, start: int,
+                   stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
+                   shared: int, state: NDArray[np.uint64], memory: Any, still: Bits, weights: Table) -> Any:
+    """`train_cbow` for the centres start…stop alone, where the context at place j is row numbers[j] of `inward` and counts
+    as so many `weights` [rows] in the mean; words to be told are rows of `outward`; the rate falls over these centres."""
+    return _train(
+        inward, outward, numbers, words, low, high, np.int64(start), np.int64(stop), first_rate, last_rate, accept, other,
+        negatives, shared, state, memory, still, weights,
+    )
 
 
 @jit
@@ -169,7 +201,7 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
         m = block_size(words, p, n, drawn, 0, lane)
         rate = np.float32(first_rate + (last_rate - first_rate) * (p / n))
         begin, end = reach(low, high, p, m)
-        examples += _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having)
+        examples += _means(h, inward, words, low, high, p, m, begin, end, windows, shares, having, EQUAL)
         for i in range(m):
             windows[0, i], windows[1, i] = i, i + windows[3, i]
         dh[:] = _ZERO
