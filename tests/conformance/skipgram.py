@@ -32,9 +32,9 @@ def gradient(row: Any) -> None:
         world.compare(np.float64, rate=1e-8, tolerance=1e-6)
         world.alone(1).compare(np.float32, rate=1.0, tolerance=1e-5, seed=DISTINCT)
     else:
-        # All updates of a block see the tables before it, whatever the rate; the nodes of a tree those before a centre.
-        tree_alone = world if family.loss == "negative-sampling" else world.alone(2 * WINDOW)
-        tree_alone.compare(np.float32, rate=1.0, tolerance=1e-5)
+        # All updates of a block see the tables before it, whatever the rate; the nodes of a tree those before a vector.
+        tree_alone = world.alone(2 * WINDOW if family.architecture == "cbow" else 1)
+        (world if family.loss == "negative-sampling" else tree_alone).compare(np.float32, rate=1.0, tolerance=1e-5)
 
 
 def _world(dtype: Any) -> tuple[Any, ...]:

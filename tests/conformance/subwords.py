@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from conformance import skipgram
 from conformance.skipgram import NEGATIVES, SHARED, VOCABULARY, WIDTH, WINDOW
-from foretext.models.word2vec import blocks, fasttext_kernel, kernel
+from foretext.models.word2vec import blocks, fasttext_kernel, kernel, means
 
 ROWS = 40
 """Rows of n-grams, shared by all words."""
@@ -23,14 +23,12 @@ break_in, epoch, nothing, poison, spy = skipgram.break_in, skipgram.epoch, skipg
 def gradient(row: Any) -> None:
     """The kernel's update is −rate times the gradient that autograd finds of the loss written plainly, each row of a
     mean counted as if it were the hidden vector (the released code's rule). "pairs" in float64 at a rate so small that
-    the sum of updates is one gradient; spans likewise for CBOW, in float32 for the blocks within them."""
+    the sum of updates is one gradient; a block within a span is one, in float32."""
     cbow = row.recipe.family.architecture == "cbow"
     if row.recipe.family.method == "pairs":
-        _compare(_cbow(fasttext_kernel.train_cbow_pairs) if cbow else _pairs, cbow, np.float64, 1e-8, 1e-6)
-    elif cbow:
-        _compare(_cbow(fasttext_kernel.train_cbow_spans, spans=True), cbow, np.float64, 1e-8, 1e-6)
+        _compare(_cbow_pairs if cbow else _pairs, cbow, np.float64, 1e-8, 1e-6)
     else:
-        _compare(_spans, cbow, np.float32, 1.0, 1e-5)
+        _compare(_cbow_spans if cbow else _spans, cbow, np.float32, 1.0, 1e-5)
 
 
 def _world(dtype: Any) -> tuple[Any, ...]:
@@ -55,27 +53,39 @@ def _pairs(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, f
     return answer, _negatives(plan, len(skipgram._pair_list(words, low, high))), 1.0
 
 
-def _cbow(train: Any, spans: bool = False) -> Callable[..., tuple[Any, Any, float]]:
-    def run(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, float]:
-        words, low, high, accept, other = plan
-        local = (fasttext_kernel.scratch(VOCABULARY, WIDTH, WINDOW, tables[0].dtype),) if spans else ()
-        state = np.array([5], np.uint64)
-        answer = train(*tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, state, *local, *STILL)
-        return answer, _negatives(plan, len(words)), 1.0
+def _cbow_pairs(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, float]:
+    words, low, high, accept, other = plan
+    state = np.array([5], np.uint64)
+    answer = fasttext_kernel.train_cbow_pairs(
+        *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, state, *STILL
+    )
+    return answer, _negatives(plan, len(words)), 1.0
 
-    return run
+
+def _shared(plan: Any) -> list[int]:
+    """The negatives of the first block."""
+    state = np.array([5], np.uint64)
+    return [int(kernel.negative(*plan[3:], state)) for _ in range(SHARED)]
+
+
+def _cbow_spans(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, float]:
+    words, low, high, accept, other = plan
+    state = np.array([5], np.uint64)
+    memory, local = means.scratch(WIDTH, WINDOW, SHARED, 0), fasttext_kernel.scratch(VOCABULARY, WIDTH, WINDOW)
+    answer = fasttext_kernel.train_cbow_spans(
+        *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, SHARED, state, memory, local, *STILL
+    )
+    return answer, [_shared(plan)] * len(_told(plan, cbow=True)), NEGATIVES / SHARED
 
 
 def _spans(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, float]:
     words, low, high, accept, other = plan
     state = np.array([5], np.uint64)
-    drawn = [int(kernel.negative(accept, other, state)) for _ in range(SHARED)]
-    state = np.array([5], np.uint64)
     memory, local = blocks.scratch(WIDTH, WINDOW, SHARED), fasttext_kernel.scratch(VOCABULARY, WIDTH, WINDOW)
     answer = fasttext_kernel.train_spans(
         *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, SHARED, WINDOW, state, memory, local, *STILL
     )
-    return answer, [drawn] * len(skipgram._pair_list(words, low, high)), NEGATIVES / SHARED
+    return answer, [_shared(plan)] * len(_told(plan, cbow=False)), NEGATIVES / SHARED
 
 
 def _hidden(tables: Any, spelt: Any, words: list[int]) -> torch.Tensor:
