@@ -300,6 +300,14 @@ def test_a_string_has_one_number_throughout_a_picture(tmp_path: Path, monkeypatc
     assert polysemy_picture(found, tmp_path / "p.svg") == []
 
 
+def test_senses_of_a_single_use_are_not_compared_with_themselves(contextual: Pretrained, tmp_path: Path) -> None:
+    found = polysemy(contextual, ["fish: by the [bank] of a river", "money: the [bank] of a lender"])
+    assert all((layer.within, layer.right) == (None, None) and not layer.one for layer in found.layers[1:])
+    assert "within" not in found.text() and "no sense has two uses to compare" in found.text()
+    polysemy_picture(found, tmp_path / "one.svg")
+    assert "within a sense" not in shown(tmp_path / "one.svg")
+
+
 def polysemy_picture_labels(found: Any) -> list[str]:
     from foretext.evaluation.polysemy import _ranked
 

@@ -50,12 +50,23 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """Mean cosine of two uses `within` one sense and `between` senses; `right`: share of uses whose nearest other use is
-    of the same sense, None where all uses are one vector, so that none is nearest."""
+    """Mean cosine of two uses `within` one sense, None where no sense has two, and `between` senses. `one`: all uses are
+    one vector; else `right`: of the uses that have another of their sense, the share whose nearest other use is one (None:
+    there are none)."""
 
-    within: float
+    within: float | None
     between: float
     right: float | None
+    one: bool
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        within = "" if self.within is None else f"within a sense {self.within:.3f}, "
+        said = "one vector in every sentence" if self.one else "no sense has two uses to compare"
+        if self.right is not None:
+            said = f"nearest other use in the same sense: {self.right:.0%}"
+        return f"{within}between senses {self.between:.3f}; {said}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +100,15 @@ class Polysemy:
     @property
     def one_vector(self) -> bool:
         """Whether the top layer has the same vector in every sentence."""
-        return self.layers[-1].right is None
+        return self.layers[-1].one
 
     def text(self) -> str:
         """For people."""
         lines = [f"{self.word}: {len(self.uses)} sentences"]
         lines += [f"  {use.sense}: {use.query.shown}" for use in self.uses]
         for number, layer in enumerate(self.layers):
-            said = "one vector in every sentence" if layer.right is None else f"nearest other use in the same sense: {layer.right:.0%}"
             name = "(embeddings)" if number == 0 else ""
-            lines.append(f"layer {number} {name}: cosine within a sense {layer.within:.3f}, between senses {layer.between:.3f}; {said}")
+            lines.append(f"layer {number} {name}: cosine {layer.text}")
         if self.nearest:
             lines.append(f"nearest to the one vector of {self.word}, and the sense each leans to:")
             lines += [f"  {lean.rank:5}  {lean.cosine:6.3f}  {lean.word}  ({lean.sense})" for lean in self.nearest]
@@ -111,7 +121,7 @@ class Polysemy:
             "senses": list(self.senses),
             "one vector": self.one_vector,
             "uses": [{"sense": u.sense, "sentence": u.query.string, "span": u.query.marked, "read": list(u.read)} for u in self.uses],
-            "layers": [{"within": x.within, "between": x.between, "right": x.right} for x in self.layers],
+            "layers": [{"within": x.within, "between": x.between, "right": x.right, "one vector": x.one} for x in self.layers],
             "places": self.places.tolist(),
             "nearest": [{"word": x.word, "rank": x.rank, "cosine": x.cosine, "sense": x.sense, "margin": x.margin} for x in self.nearest],
             "remarks": list(self.remarks),
@@ -145,7 +155,7 @@ def polysemy(pretrained: Pretrained, sentences: Sequence[str], *, n: int = 16) -
     layers = tuple(_layer(unit(vectors_UD), labels) for vectors_UD in stacked)
     nearest: tuple[Lean, ...] = ()
     remarks = _remarks(uses)
-    if layers[-1].right is None:
+    if layers[-1].one:
         table = word_table(pretrained, "polysemy")
         nearest = _leanings(table, stacked[-1][0], uses, senses, n)
         if (known := table.find(word)) is not None:
@@ -193,12 +203,12 @@ def _layer(directions_UD: Floats, labels: Any) -> Layer:
     cosines = directions_UD @ directions_UD.T
     apart = ~np.eye(len(labels), dtype=bool)
     same = labels[:, None] == labels[None]
-    within, between = cosines[same & apart], cosines[~same]
+    within, between, one = cosines[same & apart], cosines[~same], bool(cosines.min() >= 1 - SAME)
     right = None
-    if cosines.min() < 1 - SAME:
+    if within.size and not one:
         best = np.where(apart, cosines, -np.inf).argmax(1)
-        right = float((labels[best] == labels).mean())
-    return Layer(within=float(within.mean()) if within.size else 1.0, between=float(between.mean()), right=right)
+        right = float((labels[best] == labels)[(same & apart).any(1)].mean())
+    return Layer(within=float(within.mean()) if within.size else None, between=float(between.mean()), right=right, one=one)
 
 
 def _leanings(table: WordTable, vector: Floats, uses: Sequence[Use], senses: Sequence[str], n: int) -> tuple[Lean, ...]:
@@ -320,7 +330,8 @@ def _ranked(lean: Lean, place: int, labels: Labels) -> str:
 def _layers(axes: Any, found: Polysemy) -> None:
     """Cosines within and between senses by layer."""
     places = np.arange(len(found.layers))
-    axes.plot(places, [layer.within for layer in found.layers], "o-", color=COLOURS[2], markersize=4, label="within a sense")
+    if found.layers[0].within is not None:
+        axes.plot(places, [layer.within for layer in found.layers], "o-", color=COLOURS[2], markersize=4, label="within a sense")
     axes.plot(places, [layer.between for layer in found.layers], "o-", color=COLOURS[7], markersize=4, label="between senses")
     axes.set_xticks(places)
     axes.set_xlabel("layer (0: embeddings)")
