@@ -1,9 +1,10 @@
 """The fast methods' way down the tree of hierarchical softmax, and skip-gram's blocks that take it.
 
-A vector meets the nodes on the way to its word where they lie, and all move at once, as in `exact`: vectors that shared a
-path would cost analogies, since the nodes near the root are on every path. What a block of 16 centres saves is the words
-around it: their rows are fetched once, move in the nearest cache, so that the next centres of the block see them as they
-are, and are given back when the block is done.
+A vector meets the nodes on the way to its word, and all move at once, as in `exact`: vectors that shared a path's values
+would cost analogies, since the nodes near the root are on every path. What is saved is fetching: a path is fetched once
+for all the words around a centre, and given back when they are done, so that threads seldom write the same nodes; the
+words around 16 centres are fetched once, move in the nearest cache, so that the next centres see them as they are, and
+are given back when the block is done.
 """
 
 import math
@@ -26,26 +27,39 @@ NO_PLACE = -2 * CENTRES
 
 @jit
 def walk(x: Table, dx: Table, top: Words, bottom: Words, own: int, lane: Words, m: int, path: Any, first: Ints, nodes: Words,
-         codes: Table, rate: Any, steps: Table, by_lane: Table, whole: Doubles, still: Bits, before: Table) -> Any:
+         codes: Table, rate: Any, steps: Table, by_lane: Table, whole: Doubles, still: Bits, before: Table, own_path: Any) -> Any:
     """For each word lane[i], i < m, the vectors x[r] down the tree, top[i] ≤ r < bottom[i] but r = i + own, one after the
-    other, a node a lane: dx[r], which may be x[r], gathers its changes, and the nodes move at once. Where a row stands
-    still [rows] ([0]: none does), dx[r] is before[r] again. Answers the loss that is no longer in `by_lane` [2,B] and
-    `whole`, or NaN where a score is not finite; that vector and those after it have then moved nothing.
+    other, a node a lane: dx[r], which may be x[r], gathers its changes, and the nodes move at once: those of a single
+    vector where they lie, those of several in `own_path` (two tables), given back after the last. Where a row stands still
+    [rows] ([0]: none does), dx[r] is before[r] again. Answers the loss that is no longer in `by_lane` [2,B] and `whole`,
+    or NaN where a score is not finite; the nodes of that path and of those after it have then not moved.
 
     The words are gone through in here, not by the caller: a call counts references to every array, as long as a path."""
-    rows = path[1]
+    outward, rows = path
+    t, fetched = own_path
     frozen = still.shape[0] > 0
     loss, due = 0.0, 0
     for i in range(m):
         start = first[lane[i]]
         count = first[lane[i] + 1] - start if top[i] < bottom[i] else 0
+        several = bottom[i] - top[i] > 1
         for c in range(-(-count // 8) * 8):
             rows[c] = nodes[start + min(c, count - 1)]
+        if several:
+            for c in range(count):
+                node = rows[c]
+                for d in range(outward.shape[1]):
+                    t[c, d] = outward[node, d]
+                for d in range(outward.shape[1]):
+                    fetched[c, d] = t[c, d]
         for r in range(top[i], bottom[i] if count else 0):
             if r == i + own:
                 continue
             for c in range(0, count, 8):
-                picks.dots8(x, r, path, c, steps, _FIRST, c)
+                if several:
+                    picks.dots8(x, r, t, c, steps, _FIRST, c)
+                else:
+                    picks.dots8(x, r, path, c, steps, _FIRST, c)
             for c in range(0, count, LANES):
                 if lanes.decide(steps, _FIRST, c, codes, start + c, count - c, rate, by_lane[0], by_lane[1]):
                     return math.nan
@@ -54,18 +68,26 @@ def walk(x: Table, dx: Table, top: Words, bottom: Words, own: int, lane: Words, 
                     fold(by_lane[0], whole)
                     if due % 64 == 0:
                         loss -= logs(whole)
-            picks.meet(x, dx, r, path, steps, _FIRST, count)
+            if several:
+                picks.meet(x, dx, r, t, steps, _FIRST, count)
+            else:
+                picks.meet(x, dx, r, path, steps, _FIRST, count)
             if frozen and still[r]:
                 dx[r] = before[r]
+        if several:
+            for c in range(count):
+                node = rows[c]
+                for d in range(outward.shape[1]):
+                    outward[node, d] += t[c, d] - fetched[c, d]
     return loss
 
 
 def scratch(width: int, window: int, deepest: int) -> tuple[Any, ...]:
     """Working memory of one thread: the words around as they are and as they were, and which stand still; scores and
-    then steps at a path of at most `deepest` nodes; by lane: odds, what clamping hid; and in float64 the odds; the nodes
-    of a path; no negatives; the block's words, and their windows."""
+    then steps at a path of at most `deepest` nodes; by lane: odds, what clamping hid; the path as it is and as it was; in
+    float64 the odds; the nodes of a path; no negatives; the block's words, and their windows."""
     wide, around, path = padded(width), CENTRES + 2 * window, padded(max(1, deepest))
-    tables = [zero_rows(*shape) for shape in ((around, wide), (around, wide), (1, path), (2, CENTRES))]
+    tables = [zero_rows(*shape) for shape in ((around, wide), (around, wide), (1, path), (2, CENTRES), (2, path, wide))]
     numbers = [np.zeros(shape, np.int32) for shape in (path, 0, CENTRES, (2, CENTRES))]
     return *tables, np.ones(CENTRES), np.zeros(around, np.bool_), *numbers
 
@@ -94,8 +116,8 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
                last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any, still: Bits) -> Any:
     """Skip-gram with hierarchical softmax, block by block; arguments and answer as `exact.train_tree`; `memory` of
     `scratch`."""
-    x, before, steps, by_lane, whole, standing, rows, none, lane, windows = memory
-    path = (outward, rows)
+    x, before, steps, by_lane, own_path, whole, standing, rows, none, lane, windows = memory
+    path, fetched = (outward, rows), (own_path[0], own_path[1])
     loss, pairs = 0.0, 0
     p = _FIRST
     by_lane[0] = _ONE
@@ -111,7 +133,7 @@ def train_tree(inward: Table, outward: Table, words: Words, low: Words, high: Wo
             pairs += high[p + i] - low[p + i] - 1
         _fetch(inward, words, begin, end, x, before, begin + shift, still, standing)
         spent = walk(x, x, windows[0], windows[1], window, lane, m, path, first, nodes, codes, rate, steps, by_lane, whole,
-                     standing if still.shape[0] else still, before)
+                     standing if still.shape[0] else still, before, fetched)
         if math.isnan(spent):
             return loss, pairs, False
         loss += spent + settled(by_lane, whole)

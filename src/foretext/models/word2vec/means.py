@@ -206,7 +206,7 @@ def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, hig
             windows[0, i], windows[1, i] = i, i + windows[3, i]
         dh[:] = _ZERO
         spent = walk(h, dh, windows[0], windows[1], NO_PLACE, lane, m, path, first, nodes, codes, rate, steps, by_lane[1:],
-                     whole[0], NOTHING, dh)
+                     whole[0], NOTHING, dh, (dh, dh))
         if math.isnan(spent):
             return loss, examples, False
         loss += spent + settled(by_lane[1:], whole[0])
