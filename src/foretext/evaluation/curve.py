@@ -98,8 +98,8 @@ def _unigram(file: Path) -> float | None:
 
 def curve_picture(curves: Sequence[Curve], file: Path) -> list[str]:
     """A panel a run: training losses as a line (means between two looks), held-out ones as marked points, over millions of
-    tokens read. Losses of different objectives do not compare, so every run has its own axis. Returns
-    remarks, as `maps.map_picture`."""
+    tokens read. Losses of different objectives do not compare, so every run has its own axis. Returns remarks, as
+    `maps.map_picture`."""
     checked_ending(file)
     names, remarks = printable([curve.name for curve in curves], file, longest=40)
     with fonts():

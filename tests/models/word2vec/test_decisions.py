@@ -9,7 +9,7 @@ from foretext.models.word2vec import decisions
 from foretext.models.word2vec.blocks import CENTRES, NOTHING
 from foretext.models.word2vec.tree import Tree, huffman, paths
 from models.word2vec.test_kernel import sigma, softplus, world
-from models.word2vec.test_means import around
+from models.word2vec.test_means import around, spoilt
 
 
 def reference(inward, outward, words, low, high, tree, rate, still=NOTHING):
@@ -81,10 +81,6 @@ def test_a_non_finite_score_stops_before_the_tables(value: float, where: int) ->
     *tables, words, low, high, _, _ = world(2, 12, 10, 60, 3)
     tree = huffman(np.arange(1, 13), np.ones(12, np.bool_))
     row = words[40] if where == 0 else tree.nodes[tree.first[words[40]]]
-    tables[where][row, 3] = value
-    tables[1 - where][:] = np.where(abs(tables[1 - where]) < 0.1, 0.1, tables[1 - where])
-    if value == 1e30:
-        tables[1 - where] *= np.float32(1e30)
-    before = [np.isfinite(table).sum() for table in tables]
+    before = spoilt(tables, where, row, value)
     assert not run(tables, words, low, high, tree, 0.1, 3)[2]
     assert [np.isfinite(table).sum() for table in tables] == before

@@ -15,6 +15,15 @@ def around(low: np.ndarray, high: np.ndarray, i: int) -> list[int]:
     return [j for j in range(low[i], high[i]) if j != i]
 
 
+def spoilt(tables: list[np.ndarray], where: int, row: int, value: float) -> list[int]:
+    """Put `value` into a row of one table, and let every product with it show that; how many entries are finite then."""
+    tables[where][row, 3] = value
+    tables[1 - where][:] = np.where(abs(tables[1 - where]) < 0.1, 0.1, tables[1 - where])
+    if value == 1e30:
+        tables[1 - where] *= np.float32(1e30)
+    return [int(np.isfinite(table).sum()) for table in tables]
+
+
 def reference_block(inward, outward, words, low, high, drawn, ratio, rate, numbers=None, weights=None):
     """One block, all of it from the values before; the contexts, rows `numbers` of inward, get the gradient by the mean,
     undivided, whatever they count in it."""
@@ -165,11 +174,7 @@ def test_a_non_finite_score_stops_before_the_tables(value: float, where: int, lo
     *tables, words, low, high, accept, other = world(2, 12, 10, 60, 3)
     tree = huffman(np.arange(1, 13), np.ones(12, np.bool_))
     row = words[40] if loss != "tree" or where == 0 else tree.nodes[tree.first[words[40]]]
-    tables[where][row, 3] = value
-    tables[1 - where][:] = np.where(abs(tables[1 - where]) < 0.1, 0.1, tables[1 - where])
-    if value == 1e30:
-        tables[1 - where] *= np.float32(1e30)
-    before = [np.isfinite(table).sum() for table in tables]
+    before = spoilt(tables, where, row, value)
     if loss == "tree":
         result = run_tree(tables, words, low, high, tree, 0.1, 3)
     else:
