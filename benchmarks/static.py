@@ -156,14 +156,14 @@ def our_vocabulary(spec: dict[str, Any], channel: Channel) -> None:
     """A side: lexicon and token store from the text file."""
     from foretext.text.corpus import CorpusConfig, open_corpus
     from foretext.text.lines import Block
-    from foretext.text.numbering import number_words
+    from foretext.text.numbering import Lexicon, cut_block
     from foretext.text.store import build_store
     from foretext.text.tokenizers import TokenizerConfig, train_tokenizer
 
     words = TokenizerConfig(
         kind="spaces", lowercase=False, strip_accents=False, special=("[UNK]",), min_count=spec["min_count"]
     )
-    number_words(Block(text=b"loads the kernels\n", documents="file", first=True))
+    Lexicon().number(cut_block(Block(text=b"loads the kernels\n", documents="file", first=True)))
     text = vectors.read(Path(spec["folder"]))
     workers = spec["threads"] if spec["threads"] > 1 else 0
     channel.ready()

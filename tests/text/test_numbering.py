@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from foretext.text import numbering
 from foretext.text.lines import Block
-from foretext.text.numbering import number_blocks, number_words
+from foretext.text.numbering import Lexicon, Numbered, cut_block, number_blocks
 
 SPACES = " \t\u00a0\u1680\u2000\u2005\u200a\u202f\u205f\u3000"
 NEARLY = "\u00a1\u200b\u2010\u3001\u167f\u2060é中"
@@ -19,13 +20,21 @@ def block(text: str, documents: str = "file", first: bool = True) -> Block:
     return Block(text=text.encode(), documents=documents, first=first)  # type: ignore[arg-type]
 
 
+def number_words(found: Block) -> Numbered:
+    return Lexicon().number(cut_block(found))
+
+
+def words_of(found: Numbered) -> list[str]:
+    return [found.lexicon.words[number] for number in found.numbers.tolist()]
+
+
 def rows_of(text: str) -> list[list[str]]:
     return [words for line in text.split("\n")[:-1] if (words := line.split())]
 
 
 def read(text: str) -> list[list[str]]:
     found = number_words(block(text))
-    words = [found.words[number] for number in found.numbers.tolist()]
+    words = words_of(found)
     ends = np.cumsum(found.lines[:, 2])
     return [words[end - length : end] for end, length in zip(ends.tolist(), found.lines[:, 2].tolist(), strict=True)]
 
@@ -42,8 +51,9 @@ def test_the_words_of_each_line_are_those_that_strings_have(text: str) -> None:
     text += "\n"
     assert read(text) == rows_of(text)
     found = number_words(block(text))
-    assert len(set(found.words)) == len(found.words)
-    assert found.counts == [sum(row.count(word) for row in rows_of(text)) for word in found.words]
+    known = found.lexicon.words
+    assert len(set(known)) == len(known) == found.distinct
+    assert found.counts.tolist() == [sum(row.count(word) for row in rows_of(text)) for word in known]
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     assert [one.decode() for one in found.texts(np.arange(len(lines)))] == lines
     assert found.characters().tolist() == [*map(len, lines)]
@@ -54,7 +64,7 @@ def test_words_that_differ_in_one_byte_are_two(length: int) -> None:
     for at in {0, length // 2, length - 1}:
         one, other = "x" * length, "x" * at + "y" + "x" * (length - at - 1)
         assert read(f"{one} {other} {one}\n{one}x {other}\n") == [[one, other, one], [one + "x", other]]
-        assert len(number_words(block(f"{one} {other} {one}\n{one}x {other}\n")).words) == 3
+        assert len(number_words(block(f"{one} {other} {one}\n{one}x {other}\n")).lexicon.words) == 3
 
 
 def test_words_start_at_every_place_of_eight() -> None:
@@ -96,7 +106,29 @@ def test_documents_do_not_depend_on_where_blocks_end(cut: int) -> None:
         assert starts(parts) == whole, kind
 
 
-def test_threads_change_nothing_but_the_time() -> None:
-    parts = [block(f"a b{n}\nc a\n", first=n == 0) for n in range(9)]
-    alone, together = list(number_blocks(iter(parts), 0)), list(number_blocks(iter(parts), 3))
-    assert [found.words for found in alone] == [found.words for found in together] == [["a", f"b{n}", "c"] for n in range(9)]
+@pytest.mark.parametrize("threads", [0, 3])
+def test_a_lexicon_goes_on_from_block_to_block(threads: int) -> None:
+    long = "long words are kept byte by byte".replace(" ", "_")
+    parts = [block(f"a b{n}\nc a {long}{n % 2}\n", first=n == 0) for n in range(9)]
+    found = list(number_blocks(iter(parts), threads))
+    assert [words_of(one) for one in found] == [["a", f"b{n}", "c", "a", f"{long}{n % 2}"] for n in range(9)]
+    assert found[-1].lexicon.words == ["a", "b0", "c", f"{long}0", "b1", f"{long}1", *(f"b{n}" for n in range(2, 9))]
+    assert [one.distinct for one in found] == [4, 6, *range(7, 14)]
+    assert found[1].counts.tolist() == [2, 0, 1, 0, 1, 1], "a block's own counts, of all words so far"
+
+
+@pytest.mark.parametrize("limit", ["MOST_WORDS", "MOST_BYTES"])
+def test_a_lexicon_that_is_full_is_followed_by_another(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbering, limit, 4)
+    parts = [block(f"a b{n}\n", first=n == 0) for n in range(5)]
+    found = list(number_blocks(iter(parts), 0))
+    assert [words_of(one) for one in found] == [["a", f"b{n}"] for n in range(5)]
+    assert len({id(one.lexicon) for one in found}) > 1
+    assert max(len(one.lexicon.words) for one in found) < 6
+
+
+def test_growing_between_blocks_forgets_nothing() -> None:
+    texts = ["".join(f"w{n % 50_000} x{n}{'ö' * (n % 20)}\n" for n in range(at, at + 20_000)) for at in range(0, 80_000, 20_000)]
+    found = list(number_blocks(map(block, texts), 0))
+    assert [words_of(one) for one in found] == [text.split() for text in texts]
+    assert len(found[-1].lexicon.words) == 130_000

@@ -1,13 +1,15 @@
 """Words between white space, numbered in one look at the bytes: what a dictionary of strings does, without strings.
 
 A word of up to 16 bytes is its own key, two 64-bit numbers in a table that is probed from a hash of them; a longer one
-adds a hash of the rest, and is compared byte by byte with the one found. So numbers are exact, whatever the hash.
+adds a hash of the rest, and is compared byte by byte with the one found. So numbers are exact, whatever the hash. The table
+outlives a block, so Python meets a word once in a text and not once in every few megabytes of it.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,31 +27,75 @@ _SLOT = 4
 """Numbers a slot: a word's key (two), its number + 1 with its length above it (0: the slot is free), and nothing."""
 _PADDING = 32
 """Zeros after the text, so that eight bytes may be read from wherever a word starts."""
+MOST_WORDS = 1 << 20
+MOST_BYTES = 1 << 26
+"""Distinct words that a lexicon holds, and their bytes, about (it is looked at between blocks): then another begins. A
+million words take 64 MiB of table, and Python's strings of them as much again."""
 
 Bytes = NDArray[np.uint8]
 Table = NDArray[np.uint64]
 Words = NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Numbered:
-    """The N words of a block, K of them distinct, in the L lines that hold any.
+class Lexicon:
+    """The distinct words met so far, `words`, in the order of their first sight."""
 
-    `words` [K] in the order of their first sight; `numbers` [N]; `lines` [L,4]: where a line's text starts and stops in bytes,
-    its words, and what is before it: nothing (0), a blank line (1), or the first part of the same line (2). `blank`: a blank
-    line follows the last."""
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self._table = np.zeros(_SLOT * _FIRST_SLOTS, np.uint64)
+        self._spelt, self._ends = np.empty(1 << 16, np.uint8), np.zeros(_FIRST_SLOTS + 1, np.int64)
+
+    def full(self) -> bool:
+        """Whether the next block should begin another."""
+        return len(self.words) >= MOST_WORDS or int(self._ends[len(self.words)]) >= MOST_BYTES
+
+    def number(self, lined: "Lined") -> "Numbered":
+        """Number a block's words; new ones get the next numbers."""
+        known, count = len(self.words), len(lined.places)
+        numbers, state = np.empty(count, np.int32), np.array([0, known])
+        data = lined.data
+        self._spelt = _longer(self._spelt, int(self._ends[known]) + len(data))
+        while not _number(data, data.view(np.uint64), lined.places, self._table, self._spelt, self._ends, numbers, state):
+            self._table = _grown(self._table)
+            self._ends = _longer(self._ends, len(self._table) // _SLOT + 1)
+        new = self._spelt[self._ends[known] : self._ends[state[1]]].tobytes().decode()
+        self.words += new.split("\n")[:-1]
+        return Numbered(
+            block=lined.block, lexicon=self, distinct=len(self.words), numbers=numbers, lines=lined.lines, blank=lined.blank
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lined:
+    """A block cut into lines and words: its bytes with zeros after them, `places` [N,2] where each word starts and stops, and
+    what `Numbered` says of lines."""
 
     block: Block
-    words: list[str]
+    data: Bytes
+    places: Words
+    lines: Words
+    blank: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbered:
+    """The N words of a block, in the L lines that hold any.
+
+    `numbers` [N] in the words of `lexicon`, which had the first `distinct` of them then; `lines` [L,4]: where a line's text
+    starts and stops in bytes, its words, and what is before it: nothing (0), a blank line (1), or the first part of the same
+    line (2). `blank`: a blank line follows the last."""
+
+    block: Block
+    lexicon: Lexicon
+    distinct: int
     numbers: Words
     lines: Words
     blank: bool
 
     @property
-    def counts(self) -> list[int]:
-        """How often each word occurs, [K]."""
-        found: list[int] = np.bincount(self.numbers, minlength=len(self.words)).tolist()
-        return found
+    def counts(self) -> Ints:
+        """How often each word of the lexicon occurs in the block, [distinct]."""
+        return np.bincount(self.numbers, minlength=self.distinct)
 
     def characters(self) -> Ints:
         """Of each line's text, [L]."""
@@ -76,33 +122,46 @@ class Numbered:
 
 
 def number_blocks(blocks: Iterable[Block], threads: int) -> Iterator[Numbered]:
-    """Each block numbered, in order; `threads` of them at once, for the interpreter is not needed."""
+    """Each block numbered, in order, in one lexicon after another; they are cut in `threads` threads, which need no
+    interpreter."""
+    lexicon = Lexicon()
+    for lined in _cut_blocks(blocks, threads):
+        if lexicon.full():
+            lexicon = Lexicon()
+        yield lexicon.number(lined)
+
+
+def _cut_blocks(blocks: Iterable[Block], threads: int) -> Iterator[Lined]:
     if threads < 2:
-        yield from map(number_words, blocks)
+        yield from map(cut_block, blocks)
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Numbered]] = deque()
+        waiting: deque[Future[Lined]] = deque()
         for block in blocks:
-            waiting.append(pool.submit(number_words, block))
+            waiting.append(pool.submit(cut_block, block))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def number_words(block: Block) -> Numbered:
-    """Number the words of one block, of fewer than 2³¹ bytes."""
+def cut_block(block: Block) -> Lined:
+    """The words and lines of one block, of fewer than 2³¹ bytes."""
     size = len(block.text)
     data = np.frombuffer(block.text + bytes(_PADDING + -size % 8), np.uint8)
     most = size // 2 + 1
     places, lines = np.empty((most, 2), np.int32), np.empty((most, 4), np.int32)
     count, filled, blank = _split(data, size, places, lines)
-    numbers, words = np.empty(count, np.int32), np.empty(count, np.int32)
-    table, state = np.zeros(_SLOT * _FIRST_SLOTS, np.uint64), np.zeros(2, np.int64)
-    while not _number(data, data.view(np.uint64), places[:count], table, words, numbers, state):
-        table = _grown(table)
-    pool = _pool(data, places, words[: state[1]]).tobytes().decode()
-    return Numbered(block=block, words=pool.split("\n")[:-1], numbers=numbers, lines=lines[:filled].copy(), blank=bool(blank))
+    return Lined(block=block, data=data, places=places[:count], lines=lines[:filled].copy(), blank=bool(blank))
+
+
+def _longer(values: Any, length: int) -> Any:
+    """`values` with room for `length` of them; what is asked for at least doubles, so that growing stays cheap."""
+    if length <= len(values):
+        return values
+    longer = np.empty(max(length, 2 * len(values)), values.dtype)
+    longer[: len(values)] = values
+    return longer
 
 
 @jit
@@ -151,23 +210,6 @@ def _grown(table: Table) -> Table:
     return wider
 
 
-@jit
-def _pool(data: Bytes, places: Words, words: Words) -> Bytes:
-    """The distinct words by number, each with an LF after it; `words` [K]: where each is first seen among `places`."""
-    size = 0
-    for word in words:
-        size += places[word, 1] - places[word, 0] + 1
-    pool = np.empty(size, np.uint8)
-    at = 0
-    for word in words:
-        for j in range(places[word, 0], places[word, 1]):
-            pool[at] = data[j]
-            at += 1
-        pool[at] = _LF
-        at += 1
-    return pool
-
-
 # A call counts references to every array that it is given: in these two loops that would cost as much as the rest.
 
 
@@ -206,9 +248,11 @@ def _split(data: Bytes, size: int, places: Words, lines: Words) -> tuple[int, in
 
 
 @jit
-def _number(data: Bytes, eights: Table, places: Words, table: Table, words: Words, numbers: Words, state: Ints) -> bool:
-    """Go on with word `state[0]` of `places`, `state[1]` of them known to be distinct, until all have `numbers` (True) or the
-    table is half full (False). `eights`: the bytes eight by eight. `words`: where each distinct one is first seen."""
+def _number(
+    data: Bytes, eights: Table, places: Words, table: Table, spelt: Bytes, ends: Ints, numbers: Words, state: Ints
+) -> bool:
+    """Go on with word `state[0]` of `places`, `state[1]` words being known, until all have `numbers` (True) or the table is
+    half full (False). `eights`: the bytes eight by eight. Word n is `spelt[ends[n] : ends[n + 1]]`, a LF at its end."""
     at, distinct = state
     last = len(table) // _SLOT - 1
     while at < len(places) and 2 * distinct <= last:
@@ -231,13 +275,17 @@ def _number(data: Bytes, eights: Table, places: Words, table: Table, words: Word
             if meta == _ZERO:
                 table[_SLOT * slot], table[_SLOT * slot + 1] = low, high
                 table[_SLOT * slot + 2] = np.uint64(distinct + 1) | np.uint64(length) << _S32
-                words[distinct] = at
-                number = distinct
+                number, stop = distinct, ends[distinct]
+                for j in range(start, start + length):
+                    spelt[stop] = data[j]
+                    stop += 1
+                spelt[stop] = _LF
                 distinct += 1
+                ends[distinct] = stop + 1
                 break
             number = np.int64(meta & _LOW) - 1
             like = table[_SLOT * slot] == low and table[_SLOT * slot + 1] == high and np.int64(meta >> _S32) == length
-            if like and (length <= 16 or _same(data, start + 16, places[words[number], 0] + 16, length - 16)):
+            if like and (length <= 16 or _same(data, start + 16, spelt, ends[number] + 16, length - 16)):
                 break
             slot = (slot + 1) & last
         numbers[at] = number
@@ -247,8 +295,8 @@ def _number(data: Bytes, eights: Table, places: Words, table: Table, words: Word
 
 
 @jit
-def _same(data: Bytes, one: int, other: int, length: int) -> bool:
+def _same(one: Bytes, at: int, other: Bytes, place: int, length: int) -> bool:
     for j in range(length):  # noqa: SIM110  (this is compiled)
-        if data[one + j] != data[other + j]:
+        if one[at + j] != other[place + j]:
             return False
     return True

@@ -55,16 +55,28 @@ def write_lines(blocks: Iterable[Block], tokenizer: ChunkTokenizer, folder: Path
     """The same for a whole corpus of lines, as shard 0; the tokenizer's chunks are what stands between white space."""
     from foretext.text.numbering import number_blocks
 
+    lexicon, entries = None, np.empty(0, np.int32)
     with _Part(folder, 0, id_type(tokenizer.size)) as part:
         due, document = True, -1
         for found in number_blocks(blocks, threads):
-            ids, lengths, starts = tokenizer.numbered_ids(found.words, found.numbers, found.lines[:, 2])
+            if found.lexicon is not lexicon:
+                lexicon, entries = found.lexicon, entries[:0]
+            entries = np.concatenate([entries, tokenizer.entries(lexicon.words[len(entries) : found.distinct])])
+            ids, lengths = _seen(entries[found.numbers], found.lines[:, 2].astype(np.int64))
             first, due = found.starts(due or found.block.first)
             documents = document + np.cumsum(first, dtype=np.int64)
             document = int(documents[-1]) if len(documents) else document
             kept = np.flatnonzero(lengths)
-            part.add(ids, starts, lengths[kept], _hashes(found.texts(kept), found.characters()[kept]), documents[kept])
+            part.add(ids, np.ones(len(ids), np.bool_), lengths[kept], _hashes(found.texts(kept), found.characters()[kept]), documents[kept])
         return part.sizes()
+
+
+def _seen(ids: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Ids and lengths without the words of nothing but invisible characters, whose id is negative."""
+    if not len(ids) or ids.min() >= 0:
+        return ids, lengths
+    line = np.repeat(np.arange(len(lengths)), lengths)[ids >= 0]
+    return ids[ids >= 0], np.bincount(line, minlength=len(lengths))
 
 
 class _Part:

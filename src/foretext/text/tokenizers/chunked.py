@@ -134,23 +134,6 @@ class _Numbers(dict[str, int]):
         return len(self) > MOST_CHUNKS or self.characters > _MOST_CHARACTERS
 
 
-class _Entries(dict[str, int]):
-    """Chunk that is one word → its id; −1 where nothing of it can be seen. What is folded stays as it is when folded again,
-    so the lexicon's own words are known from the start."""
-
-    def __init__(self, splitter: Splitter, spelling: Whole) -> None:
-        super().__init__(spelling.ids)
-        self._splitter, self._spelling = splitter, spelling
-
-    def __missing__(self, chunk: str) -> int:
-        number = self._spelling.unknown
-        if not self._splitter.as_it_is(chunk):
-            words = self._splitter.strings(chunk)
-            number = self._spelling.ids.get(words[0], number) if words else -1
-        self[chunk] = number
-        return number
-
-
 class ChunkTokenizer:
     """A `types.Tokenizer`. `counts` [V] are the training corpus's counts where entries are ranked by frequency (words,
     characters), else empty."""
@@ -171,7 +154,6 @@ class ChunkTokenizer:
         self._unknown = self.special[unknown_token(config.kind, config.special) or ""] if self.open else None
         self._known = _Known(self._splitter, spelling, self._unknown)
         self._numbers = _Numbers(self._splitter, spelling)
-        self._entries: _Entries | None = None
         self._lock = Lock()  # a server encodes from several threads; what is remembered is shared
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -272,19 +254,20 @@ class ChunkTokenizer:
         together, places = self.spelling.together(codes >> 1, borders[:-1])
         return together.astype(np.int32), np.diff(np.searchsorted(places, tokens)), begins[places]
 
-    def numbered_ids(self, chunks: Sequence[str], numbers: Ints, lengths: Ints) -> tuple[Ints, Ints, Bits]:
-        """`ids` of texts whose chunks are told apart already: `chunks` [K], all distinct; the `numbers` [C] of the chunks
-        of all texts, end to end; how many chunks each text has, `lengths` [N]. Only where a chunk is a word ("spaces")."""
-        assert isinstance(self.spelling, Whole), self.config.kind
-        with self._lock:
-            if self._entries is None or len(self._entries) > self.size + MOST_CHUNKS:
-                self._entries = _Entries(self._splitter, self.spelling)
-            entries = np.fromiter(map(self._entries.__getitem__, chunks), dtype=np.int32, count=len(chunks))
-        ids = entries[numbers]
-        if len(entries) and entries.min() < 0:  # words of nothing but invisible characters
-            text = np.repeat(np.arange(len(lengths)), lengths)[ids >= 0]
-            ids, lengths = ids[ids >= 0], np.bincount(text, minlength=len(lengths))
-        return ids, np.asarray(lengths, np.int64), np.ones(len(ids), np.bool_)
+    def entries(self, chunks: Sequence[str]) -> Ints:
+        """The id [K] of each of `chunks` that is one word, −1 where nothing of it can be seen. Only where a chunk is a word
+        ("spaces")."""
+        lexicon, splitter = self.spelling, self._splitter
+        assert isinstance(lexicon, Whole), self.config.kind
+        ids, unknown = lexicon.ids, lexicon.unknown
+
+        def entry(chunk: str) -> int:
+            if chunk in ids or splitter.as_it_is(chunk):  # what is folded stays as it is when folded again
+                return ids.get(chunk, unknown)
+            words = splitter.strings(chunk)
+            return ids.get(words[0], unknown) if words else -1
+
+        return np.fromiter(map(entry, chunks), np.int32, len(chunks))
 
     def _refresh(self) -> None:
         if self._known.full():

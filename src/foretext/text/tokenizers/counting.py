@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from foretext.text.lines import Block, line_blocks
 from foretext.text.shards import Progress, each_shard, joined, shard_count, worker_count
 from foretext.text.tokenizers.config import TokenizerConfig
 from foretext.text.tokenizers.splitting import Splitter
-from foretext.types import Corpus
+from foretext.types import Corpus, Ints
 
 _SENTENCES = 256
 
@@ -40,17 +41,22 @@ def count_words(
     for chunk, count in chunks.items():
         for string in (chunk,) if splitter.as_it_is(chunk) else splitter.strings(chunk):
             words[string] = words.get(string, 0) + count
-    ranked = sorted(words.items())
-    ranked.sort(key=itemgetter(1), reverse=True)  # equal counts stay in order
-    return dict(ranked)
+    ranked = sorted(words)
+    ranked.sort(key=words.__getitem__, reverse=True)  # equal counts stay in order
+    return {word: words[word] for word in ranked}
 
 
 def count_lines(blocks: Iterator[Block], threads: int) -> Iterator[Mapping[str, int]]:
-    """The words of each block."""
+    """The words of the blocks, as many blocks together as share a lexicon."""
     from foretext.text.numbering import number_blocks  # Numba takes half a second, which few tokenizers need
 
-    for found in number_blocks(blocks, threads):
-        yield dict(zip(found.words, found.counts, strict=True))
+    for lexicon, together in groupby(number_blocks(blocks, threads), key=attrgetter("lexicon")):
+        counts: Ints = np.empty(0, np.int64)
+        for found in together:
+            more = found.counts
+            more[: len(counts)] += counts
+            counts = more
+        yield dict(zip(lexicon.words, counts.tolist(), strict=True))
 
 
 def count_chunks(corpus: Corpus, shard: int, of: int, config: TokenizerConfig) -> Mapping[str, int]:
