@@ -83,7 +83,7 @@ def _spans(tables: Any, spelt: Any, plan: Any, rate: float) -> tuple[Any, Any, f
     state = np.array([5], np.uint64)
     memory, local = blocks.scratch(WIDTH, WINDOW, SHARED), fasttext_kernel.scratch(VOCABULARY, WIDTH, WINDOW)
     answer = fasttext_kernel.train_spans(
-        *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, SHARED, WINDOW, state, memory, local, *STILL
+        *tables, *spelt, words, low, high, len(words), rate, rate, accept, other, NEGATIVES, SHARED, state, memory, local, *STILL
     )
     return answer, [_shared(plan)] * len(_told(plan, cbow=False)), NEGATIVES / SHARED
 

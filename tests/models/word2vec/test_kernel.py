@@ -166,7 +166,7 @@ def test_a_block_is_one_gradient_step(n: int, width: int, window: int, shared: i
     tables = [inward.astype(np.float64), outward.astype(np.float64)]
     new = [inward.copy(), outward.copy()]
     loss, pairs, finite = blocks.train_blocks(
-        *new, words, low, high, n, rate, rate, accept, other, 3, shared, window, np.array([5], np.uint64),
+        *new, words, low, high, n, rate, rate, accept, other, 3, shared, np.array([5], np.uint64),
         blocks.scratch(width, window, shared), blocks.NOTHING,
     )
     expected_loss, expected_pairs = block_loss(*tables, words, low, high, drawn, ratio)
@@ -192,7 +192,7 @@ def test_loss_stays_exact_where_scores_are_clamped() -> None:
     drawn = [pick(accept, other, drawn_state) for _ in range(16)]
     expected, _ = block_loss(inward.astype(float), outward.astype(float), words, low, high, drawn, 5 / 16)
     loss, _, _ = blocks.train_blocks(
-        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, 3, np.array([5], np.uint64),
+        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, np.array([5], np.uint64),
         blocks.scratch(8, 3, 16), blocks.NOTHING,
     )
     assert expected > 100
@@ -213,7 +213,53 @@ def test_a_non_finite_score_stops_before_the_tables(value: float, where: int) ->
         common = (*tables, words, low, high, 60, 0.1, 0.1, accept, other, 3)
         state = np.array([1], np.uint64)
         train = kernel.train_pairs if method == "pairs" else blocks.train_blocks
-        more = (state, blocks.NOTHING) if method == "pairs" else (16, 3, state, blocks.scratch(10, 3, 16), blocks.NOTHING)
+        more = (state, blocks.NOTHING) if method == "pairs" else (16, state, blocks.scratch(10, 3, 16), blocks.NOTHING)
         result = train(*common, *more)
         assert not result[2]
         assert [np.isfinite(table).sum() for table in tables] == before
+
+
+RATES = [0.4, 0.1, 0.025, 0.001]
+
+
+def test_how_many_blocks_share_their_negatives() -> None:
+    assert [blocks.sharing(rate) for rate in RATES] == [1, 2, 8, 8]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_blocks_in_a_row_share_their_negatives(rate: float) -> None:
+    memory = blocks.scratch(20, 4, 16)
+
+    def single(tables, words, low, high, given, start, stop, state):
+        return blocks.train_centres(*tables, words, words, low, high, start, stop, *given, 16, state, memory, blocks.NOTHING)
+
+    def whole(tables, words, low, high, given, state):
+        return blocks.train_blocks(*tables, words, low, high, len(words), *given, 16, state, memory, blocks.NOTHING)
+
+    assert_shared(rate, whole, single)
+
+
+def assert_shared(rate: float, whole, single) -> None:
+    """`whole` trains as `single` does block by block, where those that share draw from the same state, and the next goes on
+    from there."""
+    sharing = blocks.sharing(rate)
+    n = 16 * (sharing + 1)
+    inward, outward, words, low, high, accept, other = world(1, 400, 20, n, 4)
+    seed = next(seed for seed in range(5, 99) if two_sets(accept, other, seed))
+    given = (rate, rate, accept, other, 3)
+    together, apart = ([inward.copy(), outward.copy()] for _ in range(2))
+    loss = whole(together, words, low, high, given, np.array([seed], np.uint64))[0]
+    total, later = 0.0, np.zeros(1, np.uint64)
+    for start in range(0, n, 16):
+        state = later if start == 16 * sharing else np.array([seed], np.uint64)
+        total += single(apart, words, low, high, given, start, start + 16, state)[0]
+        later = state
+    assert math.isclose(loss, total, rel_tol=1e-12)
+    assert all(np.array_equal(one, other) for one, other in zip(together, apart, strict=True))
+
+
+def two_sets(accept, other, seed: int) -> bool:
+    """Whether the first 16 draws and the next differ, and none has a word so often that blocks would be shorter."""
+    state = [seed]
+    drawn = [[pick(accept, other, state) for _ in range(16)] for _ in range(2)]
+    return all(max(some.count(k) for k in some) <= 2 for some in drawn) and set(drawn[0]) != set(drawn[1])

@@ -8,7 +8,7 @@ import pytest
 from foretext.models.word2vec import means
 from foretext.models.word2vec.blocks import CENTRES, NOTHING
 from foretext.models.word2vec.tree import Tree, huffman, paths
-from models.word2vec.test_kernel import pick, sigma, softplus, world
+from models.word2vec.test_kernel import RATES, assert_shared, pick, sigma, softplus, world
 
 
 def around(low: np.ndarray, high: np.ndarray, i: int) -> list[int]:
@@ -71,7 +71,7 @@ def reference_tree(inward, outward, words, low, high, tree, rate):
 def run_tree(tables, words, low, high, tree: Tree, rate: float, window: int, still=NOTHING):
     memory = means.scratch(tables[0].shape[1], window, 8, tree.deepest)
     return means.train_cbow_tree(
-        *tables, words, low, high, len(words), rate, rate, tree.first, tree.nodes, tree.codes, window, memory, still
+        *tables, words, low, high, len(words), rate, rate, tree.first, tree.nodes, tree.codes, memory, still
     )
 
 
@@ -89,7 +89,7 @@ def test_a_block_is_one_gradient_step(n: int, width: int, window: int, shared: i
     expected = reference_block(*tables, words, low, high, drawn, 3 / shared, 0.1)
     still = np.arange(40) % 3 == 0 if frozen else NOTHING
     loss, count, finite = means.train_cbow(
-        inward, outward, words, low, high, n, 0.1, 0.1, accept, other, 3, shared, window, np.array([seed], np.uint64),
+        inward, outward, words, low, high, n, 0.1, 0.1, accept, other, 3, shared, np.array([seed], np.uint64),
         means.scratch(width, window, shared, 0), still,
     )
     if frozen:
@@ -155,7 +155,7 @@ def test_loss_stays_exact_where_scores_are_clamped() -> None:
     drawn = [pick(accept, other, state) for _ in range(16)]
     *_, expected, _ = reference_block(inward.astype(float), outward.astype(float), words, low, high, drawn, 5 / 16, 1e-6)
     loss, _, _ = means.train_cbow(
-        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, 3, np.array([5], np.uint64),
+        inward, outward, words, low, high, 16, 1e-6, 1e-6, accept, other, 5, 16, np.array([5], np.uint64),
         means.scratch(8, 3, 16, 0), NOTHING,
     )
     assert expected > 100
@@ -179,8 +179,22 @@ def test_a_non_finite_score_stops_before_the_tables(value: float, where: int, lo
         result = run_tree(tables, words, low, high, tree, 0.1, 3)
     else:
         result = means.train_cbow(
-            *tables, words, low, high, 60, 0.1, 0.1, accept, other, 3, 16, 3, np.array([1], np.uint64),
+            *tables, words, low, high, 60, 0.1, 0.1, accept, other, 3, 16, np.array([1], np.uint64),
             means.scratch(10, 3, 16, 0), NOTHING,
         )
     assert not result[2]
     assert [np.isfinite(table).sum() for table in tables] == before
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_blocks_in_a_row_share_their_negatives(rate: float) -> None:
+    memory = means.scratch(20, 4, 16, 0)
+
+    def single(tables, words, low, high, given, start, stop, state):
+        more = (16, state, memory, NOTHING, means.EQUAL)
+        return means.train_weighted(*tables, words, words, low, high, start, stop, *given, *more)
+
+    def whole(tables, words, low, high, given, state):
+        return means.train_cbow(*tables, words, low, high, len(words), *given, 16, state, memory, NOTHING)
+
+    assert_shared(rate, whole, single)

@@ -1,6 +1,6 @@
 """The fast method: blocks of centres that share their negatives, as small dense products (see `kernel` for the legend).
 
-A block is B = 16 consecutive words of the sub-sampled stream. Its K negatives are drawn once; each counts
+A block is B = 16 consecutive words of the sub-sampled stream. It and the blocks after it share K negatives; each counts
 negatives / K for each of a centre's pairs, so the expected gradient is that of `negatives` draws a pair (the idea of
 shared negatives: Ji et al. 2016, arXiv 1604.04661). A negative that equals the context word of a pair counts 0 for
 that pair. All updates of a block are computed from the values before it.
@@ -24,6 +24,9 @@ from foretext.types import Bits
 
 CENTRES = 16
 """B: centres a block. More share more loads, and see vectors that are up to so many updates old."""
+_SHARING, _MOVED = 8, 0.2
+"""Blocks in a row that share their negatives, no more than this in all, nor more than this divided by the rate: with more
+in which a row is pushed again and again the vectors grow without end (at 0.1 four blocks do, two and one do not)."""
 _REPEATS = 2
 """A block ends before a word is its centre more often, and is shorter where one word was drawn as negative more often:
 the updates of too many copies of one row, summed, overshoot each other without end on text like a column of zeros."""
@@ -62,6 +65,12 @@ def scatter_but(table: Table, words: Words, start: int, count: int, rows: Table,
     for i in range(count):
         if not still[words[start + i]]:
             scatter(table, words, start + i, 1, rows, row + i)
+
+
+@jit
+def sharing(rate: float) -> int:
+    """How many blocks in a row share their negatives."""
+    return max(1, min(_SHARING, int(_MOVED / rate + 1e-6)))
 
 
 @jit
@@ -253,20 +262,23 @@ def _change(x: Table, dx: Table, told: Any, steps: Table, having: Any, low: Word
 
 @jit
 def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int, stop: int,
-           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
+           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, fresh: bool,
            state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
     x, xt, dx, steps, by_lane, whole, rows, having, lane, windows, drawn = memory
     told = (outward, rows)
     ratio = np.float32(negatives) / np.float32(shared)
     loss, pairs = 0.0, 0
-    p = start
+    p, left = start, 0
     by_lane[1] = _ONE
     by_lane[2] = _ZERO
     whole[:] = 1.0
     while p < stop:
-        for k in range(shared):
-            drawn[k] = rows[k] = negative(accept, other, state)
+        if left == 0:
+            left = 1 if fresh else sharing(first_rate)
+            for k in range(shared):
+                drawn[k] = rows[k] = negative(accept, other, state)
         m = block_size(centres, p, stop, drawn, shared, lane)
+        left -= 1
         rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
         begin, end = reach(low, high, p, m)
         for i in range(CENTRES):
@@ -294,22 +306,22 @@ def _train(inward: Table, outward: Table, centres: Words, words: Words, low: Wor
 @jit
 def train_centres(inward: Table, outward: Table, centres: Words, words: Words, low: Words, high: Words, start: int,
                   stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
-                  shared: int, window: int, state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
+                  shared: int, state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
     """`train_blocks` for the centres start…stop alone, whose rows of `inward` are `centres` [n] while contexts and
-    negatives are rows of `outward`; the rate falls over these centres."""
+    negatives, new ones for each block, are rows of `outward`; the rate falls over these centres."""
     return _train(
         inward, outward, centres, words, low, high, np.int64(start), np.int64(stop), first_rate, last_rate, accept, other,
-        negatives, shared, window, state, memory, still,
+        negatives, shared, True, state, memory, still,
     )
 
 
 @jit
 def train_blocks(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
-                 last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-                 state: NDArray[np.uint64], memory: Any, still: Any) -> Any:
+                 last_rate: float, accept: Table, other: Words, negatives: int, shared: int, state: NDArray[np.uint64],
+                 memory: Any, still: Any) -> Any:
     """Train on a planned shard, block by block; arguments and answer as `kernel.train_pairs`. `shared`: K, a multiple
-    of 8. `window`: the widest reach in the plan. `memory`: of `scratch`."""
+    of 8. `memory`: of `scratch`, for windows no wider than there."""
     return _train(
         inward, outward, words, words, low, high, _FIRST, np.int64(n), first_rate, last_rate, accept, other, negatives,
-        shared, window, state, memory, still,
+        shared, False, state, memory, still,
     )

@@ -60,11 +60,11 @@ class Word2VecConfig:
     """Whether a run that goes on from a folder (--from) adds the new text's words, `min_count` times seen, to its
     vocabulary; their rows follow the old ones. Else they are unknown."""
     method: Literal["blocks", "pairs"] = "blocks"
-    """"blocks": 16 centres share the reading of their windows and `shared` negatives, weighted so that the expected
-    gradient is that of `negatives` a pair; several times faster. "pairs": one update a pair (with CBOW a centre) with
-    its own negatives, as in word2vec.c: the oracle."""
+    """"blocks": 16 centres share the reading of their windows, and with up to 7 blocks after them `shared` negatives,
+    weighted so that the expected gradient is that of `negatives` a pair; several times faster. "pairs": one update a pair
+    (with CBOW a centre) with its own negatives, as in word2vec.c: the oracle."""
     shared: int = 16
-    """Negatives that a block of 16 centres shares: 8, 16, … 64 (method "blocks"). With 16, analogies are level with
+    """Negatives that blocks of 16 centres share: 8, 16, … 64 (method "blocks"). With 16, analogies are level with
     "pairs" on ten million words and more; on less text 32 keep them so, at a quarter less speed (docs/LOG.md)."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
 

@@ -148,7 +148,7 @@ class FastText(SkipGram):
                 answer = fasttext_kernel.train_cbow_spans(*given, config.shared, state, memory, local, *still)
             else:
                 memory = blocks.scratch(width, config.window, config.shared)
-                answer = fasttext_kernel.train_spans(*given, config.shared, config.window, state, memory, local, *still)
+                answer = fasttext_kernel.train_spans(*given, config.shared, state, memory, local, *still)
         return float(answer[0]), int(answer[1]), bool(answer[2])
 
 

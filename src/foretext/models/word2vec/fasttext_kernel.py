@@ -194,7 +194,7 @@ def _leave(inward: Table, grams: Table, first: Offsets, rows: Words, place: Word
 @jit
 def train_spans(inward: Table, grams: Table, outward: Table, first: Offsets, rows: Words, words: Words, low: Words,
                 high: Words, n: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
-                shared: int, window: int, state: NDArray[np.uint64], memory: Any, local: Any, still: Bits, fixed: Bits) -> Any:
+                shared: int, state: NDArray[np.uint64], memory: Any, local: Any, still: Bits, fixed: Bits) -> Any:
     """Skip-gram, the fast method: a span's word vectors are trained as word2vec's `blocks.train_centres` trains rows.
     Arguments and answer as `train_pairs`; `memory`: of `blocks.scratch`, `local`: of `scratch`."""
     place, seen, held, now, before, change = local
@@ -208,8 +208,8 @@ def train_spans(inward: Table, grams: Table, outward: Table, first: Offsets, row
         begin = first_rate + (last_rate - first_rate) * (start / n)
         end = first_rate + (last_rate - first_rate) * (stop / n)
         spent, made, finite = blocks.train_centres(
-            now, outward, centres, words, low, high, start, stop, begin, end, accept, other, negatives, shared, window,
-            state, memory, held[: min(count, still.shape[0])],  # none where no word of the vocabulary stands still
+            now, outward, centres, words, low, high, start, stop, begin, end, accept, other, negatives, shared, state,
+            memory, held[: min(count, still.shape[0])],  # none where no word of the vocabulary stands still
         )
         if not finite:
             return loss, pairs, False

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from foretext.kernels import jit
 from foretext.models.word2vec import lanes, picks, tiles
-from foretext.models.word2vec.blocks import CENTRES, NOTHING, block_size, dot, draws_scratch, push, reach, settled
+from foretext.models.word2vec.blocks import (
+    CENTRES,
+    NOTHING,
+    block_size,
+    dot,
+    draws_scratch,
+    push,
+    reach,
+    settled,
+    sharing,
+)
 from foretext.models.word2vec.decisions import NO_PLACE, walk
 from foretext.models.word2vec.kernel import Table, Words, negative
 from foretext.models.word2vec.registers import LANES, padded, zero_rows
@@ -125,20 +135,23 @@ def _change(h: Table, dh: Table, told: Any, steps: Table, m: int, shared: int) -
 
 @jit
 def _train(inward: Table, outward: Table, numbers: Words, words: Words, low: Words, high: Words, start: int, stop: int,
-           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int,
+           first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int, shared: int, fresh: bool,
            state: NDArray[np.uint64], memory: Any, still: Bits, weights: Table) -> Any:
     h, ht, dh, steps, _, shares, by_lane, whole, rows, having, lane, windows, drawn = memory
     told = (outward, rows)
     ratio = np.float32(negatives) / np.float32(shared)
     loss, examples = 0.0, 0
-    p = start
+    p, left = start, 0
     by_lane[1] = _ONE
     by_lane[2] = _ZERO
     whole[:] = 1.0
     while p < stop:
-        for k in range(shared):
-            drawn[k] = negative(accept, other, state)
+        if left == 0:
+            left = 1 if fresh else sharing(first_rate)
+            for k in range(shared):
+                drawn[k] = negative(accept, other, state)
         m = block_size(words, p, stop, drawn, shared, lane)
+        left -= 1
         _told(rows, lane, drawn, m, shared)
         rate = np.float32(first_rate + (last_rate - first_rate) * ((p - start) / (stop - start)))
         begin, end = reach(low, high, p, m)
@@ -164,12 +177,12 @@ def _train(inward: Table, outward: Table, numbers: Words, words: Words, low: Wor
 
 @jit
 def train_cbow(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
-               last_rate: float, accept: Table, other: Words, negatives: int, shared: int, window: int,
-               state: NDArray[np.uint64], memory: Any, still: Bits) -> Any:
+               last_rate: float, accept: Table, other: Words, negatives: int, shared: int, state: NDArray[np.uint64],
+               memory: Any, still: Bits) -> Any:
     """CBOW with negative sampling; arguments and answer as `blocks.train_blocks`, `memory` of `scratch`."""
     return _train(
         inward, outward, words, words, low, high, _FIRST, np.int64(n), first_rate, last_rate, accept, other, negatives,
-        shared, state, memory, still, EQUAL,
+        shared, False, state, memory, still, EQUAL,
     )
 
 
@@ -178,17 +191,17 @@ def train_weighted(inward: Table, outward: Table, numbers: Words, words: Words, 
                    stop: int, first_rate: float, last_rate: float, accept: Table, other: Words, negatives: int,
                    shared: int, state: NDArray[np.uint64], memory: Any, still: Bits, weights: Table) -> Any:
     """`train_cbow` for the centres start…stop alone, where the context at place j is row numbers[j] of `inward` and counts
-    as so many `weights` [rows] in the mean; words to be told are rows of `outward`; the rate falls over these centres."""
+    as so many `weights` [rows] in the mean; words to be told are rows of `outward`, each block draws its own negatives, and
+    the rate falls over these centres."""
     return _train(
         inward, outward, numbers, words, low, high, np.int64(start), np.int64(stop), first_rate, last_rate, accept, other,
-        negatives, shared, state, memory, still, weights,
+        negatives, shared, True, state, memory, still, weights,
     )
 
 
 @jit
 def train_cbow_tree(inward: Table, outward: Table, words: Words, low: Words, high: Words, n: int, first_rate: float,
-                    last_rate: float, first: Ints, nodes: Words, codes: Table, window: int, memory: Any,
-                    still: Bits) -> Any:
+                    last_rate: float, first: Ints, nodes: Words, codes: Table, memory: Any, still: Bits) -> Any:
     """CBOW with hierarchical softmax; `first`, `nodes`, `codes`: of `tree.Tree`. `memory`: of `scratch`."""
     h, _, dh, _, steps, shares, by_lane, whole, rows, having, lane, windows, drawn = memory
     path = (outward, rows)

@@ -91,7 +91,7 @@ class NegativeSampling:
         """A planned shard, by the config's method."""
         config = self.config
         given = (inward, outward, *planned, *rates, self.accept, self.other, config.negatives)
-        fast = (config.shared, config.window, state)
+        fast = (config.shared, state)
         if config.method == "pairs":
             train = exact.train_cbow if config.architecture == "cbow" else kernel.train_pairs
             answer = train(*given, state, still)
@@ -180,7 +180,7 @@ class HierarchicalSoftmax:
             train = exact.train_cbow_tree if config.architecture == "cbow" else exact.train_tree
             answer = train(*given, still)
         elif config.architecture == "cbow":
-            answer = means.train_cbow_tree(*given, window, means.scratch(width, window, 8, deepest), still)
+            answer = means.train_cbow_tree(*given, means.scratch(width, window, 8, deepest), still)
         else:
             answer = decisions.train_tree(*given, window, decisions.scratch(width, window, deepest), still)
         return float(answer[0]), int(answer[1]), bool(answer[2])
