@@ -25,8 +25,9 @@ from foretext.types import Bits
 CENTRES = 16
 """B: centres a block. More share more loads, and see vectors that are up to so many updates old."""
 _SHARING, _MOVED = 8, 0.2
-"""Blocks in a row that share their negatives, no more than this in all, nor more than this divided by the rate: with more
-in which a row is pushed again and again the vectors grow without end (at 0.1 four blocks do, two and one do not)."""
+"""Blocks in a row share their negatives: 8 of them, or 0.2 / rate where that is less. Rows that have just been changed are in
+the nearest cache, and fetching others is what costs. But vectors grow without end where a row is pushed too far by the
+same centres: at a rate of 0.1 four blocks do that, two do not (docs/LOG.md)."""
 _REPEATS = 2
 """A block ends before a word is its centre more often, and is shorter where one word was drawn as negative more often:
 the updates of too many copies of one row, summed, overshoot each other without end on text like a column of zeros."""
