@@ -262,6 +262,29 @@ def test_an_evaluation_is_left_at_once_and_the_ranks_go_on_together(crews, tmp_p
     assert bits(stepper.state()) == resumed
 
 
+@pytest.mark.parametrize("meeting", [1, 2, 3, 4])
+def test_a_signal_after_any_meeting_of_an_update_leaves_it_whole_or_undone(crews, tmp_path, meeting):
+    """Told the norm, rank 1 writes its parameters into the shared memory at once; rank 0 must not turn back then."""
+    stepper = built(crews(2), crowd.TINY, kind="muon", total=12)
+    gather, met = stepper._ranks.gather, itertools.count(1)
+
+    def gathered(values):
+        rows = gather(values)
+        if stepper.done == 4 and next(met) == meeting:
+            time.sleep(0.2)  # the others go on
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rows
+
+    stepper._ranks.gather = gathered
+    undone = meeting < 3
+    with pytest.raises(Preempted, match=f"stopped and saved after step {4 if undone else 5} of 12"):
+        run(stepper, tmp_path / "cut", STEPS, SilentWatch())
+    run(stepper := built(crews(2), crowd.TINY, kind="muon", total=12), tmp_path / "cut", STEPS, SilentWatch())
+    resumed = bits(stepper.state())
+    run(stepper := built(crews(2), crowd.TINY, kind="muon", total=12), tmp_path / "straight", STEPS, SilentWatch())
+    assert bits(stepper.state()) == resumed
+
+
 # ── faults ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

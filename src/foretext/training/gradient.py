@@ -56,7 +56,7 @@ class Gradient:
         self.done = 0
         """Updates made."""
         self.updating = False
-        """Whether parameters or their optimizer state are being changed, or have been by the step that just ended."""
+        """Whether some rank may be changing parameters or optimizer state, or has done so in the step that just ended."""
         self._batches = Ahead(batches) if self.device.type == "cuda" else batches
         self._held_out = held_out
         self._optimizer, self._schedule, self._phases, self._seed = optimizer, schedule, tuple(phases), seed
@@ -87,14 +87,15 @@ class Gradient:
                 sums[name] = sums[name] + value if name in sums else value
         self._ranks.sum_gradients(self._updater.trained)
         grads = [p.grad for p in self._updater.trained if p.grad is not None]
+        self.updating = True  # once they hear the totals, the other ranks update, whatever this one does
         norm, losses = self._totals(grads, sums)
         if not all(map(math.isfinite, (norm, *losses.values()))):
+            self.updating = False
             self._updater.clear()
             raise NonFiniteStep(_complaint(norm, losses), arrays=dump(micros))
         clip = self._optimizer.clip
         if clip is not None and norm > clip:
             torch._foreach_mul_(grads, clip / norm)
-        self.updating = True
         self._updater.step()
         self._updater.clear()
         self._ranks.gather([])  # every rank's parameters are new now
