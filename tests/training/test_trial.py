@@ -13,18 +13,18 @@ from foretext.types import Report, State
 
 
 class Slow:
-    """By its own clock: steps of 4 ms after two of 100 ms, one of 3 s now and then; evaluations of 20 ms."""
+    """By its own clock: steps of 4 ms (`each`) after two of 100 ms, one of 3 s now and then; evaluations of 20 ms."""
 
     total = 100
 
-    def __init__(self, fails=0):
-        self.value, self.made, self.fails, self.now = 0.0, 0, fails, 50.0
+    def __init__(self, fails=0, each=0.004):
+        self.value, self.made, self.fails, self.now, self.each = 0.0, 0, fails, 50.0, each
 
     def step(self):
         self.made += 1
         if self.made == self.fails:
             raise DivergedError("no")
-        self.now += 0.1 if self.made <= 2 else 3.0 if self.made == 9 else 0.004
+        self.now += max(self.each, 0.1 if self.made <= 2 else 3.0 if self.made == 9 else 0.0)
         self.value += 1
         return Report(loss=1.0, count=1, tokens=40, done=0.0)
 
@@ -64,8 +64,23 @@ def test_measures_without_the_warm_up_and_leaves_no_trace(slow):
     assert found.memory > 10**7
 
 
+@pytest.mark.parametrize(("seconds", "made"), [(0.5, 2), (7.0, 2), (19.0, 5)])
+def test_a_trial_of_long_updates_makes_few(slow, seconds, made):
+    """One is the warm-up where it is longer than the trial, and one is timed: 100 s of trial for a budget of 18 was seen."""
+    slow.each = 9.0
+    found = measure(slow, seconds)
+    assert (slow.made, found.steps) == (made, 1 if made == 2 else 3)
+    assert found.step == pytest.approx(9.0)
+
+
+def test_a_compiler_gets_its_two_updates_of_warm_up(slow):
+    found = measure(slow, 0.05, patient=True)
+    assert found.step == pytest.approx(0.004)
+    assert measure(slow, 0.05).step == pytest.approx(0.004)  # an update that is no longer than the trial: two as well
+
+
 def test_a_failing_trial_is_undone_too(slow):
-    slow.fails = 4
+    slow.fails = 2
     with pytest.raises(DivergedError):
         measure(slow, 0.1)
     assert slow.value == 0.0

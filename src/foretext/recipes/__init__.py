@@ -33,6 +33,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "ngram": language.ngram,
     "nnlm": language.nnlm,
     "nnlm-mlp5": language.nnlm_mlp5,
+    "nnlm-sampled": language.nnlm_sampled,
     "nnlm-brown-batch": language.nnlm_brown_batch,
     "nnlm-brown-sampled": language.nnlm_brown_sampled,
     "fasttext": fasttext.fasttext,

@@ -44,22 +44,24 @@ class Rate:
     """Updates that were timed."""
 
 
-def measure(stepper: Stepper, seconds: float = 5.0, *, warmup: int = 2) -> Rate:
-    """Time `stepper` for about `seconds` after `warmup` updates (compilation, first allocations), and leave it as it was.
+def measure(stepper: Stepper, seconds: float = 5.0, *, patient: bool = False) -> Rate:
+    """Time `stepper` for about `seconds` after two updates of warm-up (first allocations), and leave it as it was.
 
-    The timed updates are undone by `restore`; at least two are timed however long they take. Where the Stepper's
-    phases differ in cost, this is the cost of the phase it stands in; `budget` asks for each.
+    A first update that takes longer than `seconds` is the whole warm-up, unless `patient`: a compiler needs two. At least
+    one update is timed, however long it takes; all are undone by `restore`. Where the Stepper's phases differ in cost,
+    this is the cost of the phase it stands in; `budget` asks for each.
     """
-    assert warmup >= 0, f"warmup counts updates, found {warmup}"
     began = time.perf_counter()
     before = stepper.state()
     copying = time.perf_counter() - began
     try:
-        for _ in range(warmup):
+        began = time.perf_counter()
+        stepper.step()
+        if patient or time.perf_counter() - began < seconds:
             stepper.step()
         times: list[float] = []
         tokens, began = 0, time.perf_counter()
-        while len(times) < 2 or time.perf_counter() - began < seconds:
+        while not times or time.perf_counter() - began < seconds:
             started = time.perf_counter()
             tokens += stepper.step().tokens
             times.append(time.perf_counter() - started)

@@ -60,8 +60,9 @@ class NNLMConfig:
     starts as what it was, the unknown word: with its rows, and a part of its probability."""
     epochs: float = 15.0
     """Passes over the training part, unless the caller fixes the number of steps."""
-    block: int = 8192
-    """Words a step: several updates."""
+    block: int = 256
+    """Words a step: one update or several. With updates of a word and 15,000 words of vocabulary a step takes seconds
+    (docs/LOG.md), and a signal waits for its end."""
     template: Template = Template()  # noqa: RUF009 - frozen, so sharing one instance is safe
 
     lacks: ClassVar[Mapping[str, str]] = {
