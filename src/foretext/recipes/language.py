@@ -60,8 +60,7 @@ def ngram() -> Recipe:
 
 
 def nnlm() -> Recipe:
-    """The neural probabilistic language model: MLP1 of Bengio et al. 2003, one update a word as published (slow:
-    `nnlm-sampled` takes minutes)."""
+    """The neural probabilistic language model: MLP1 of Bengio et al. 2003, one update a word as published (nnlm-sampled: faster)."""
     return Recipe(
         name="nnlm",
         family=NNLMConfig(),
