@@ -141,14 +141,18 @@ class Pretrained:
     def spelled(self, words: Sequence[str] | None) -> NDArray[np.float32] | None:
         """Vectors [n, D] of `words` of any spelling, each as one word (None: of the vocabulary), zeros where nothing of it
         is known; None for a family that does not read letters. Torch is not imported."""
-        how = family(self.recipe.family.name).spelling
-        if how is None:
+        if self._spelt is None:
             return None
         if words is not None:
             read = self.tokenizer.encode([Text(string=word, words=((0, len(word)),) if word else ()) for word in words])
             words = ["".join(e.forms[i] if i in e.forms else self.tokenizer.pieces[i] for i in e.ids.tolist()) for e in read]
-        made: NDArray[np.float32] = resolve(how)(self.recipe.family, self.arrays, self.tokenizer, words)
+        made: NDArray[np.float32] = self._spelt.vectors(words)
         return made
+
+    @cached_property
+    def _spelt(self) -> Any:
+        how = family(self.recipe.family.name).spelling
+        return None if how is None else resolve(how)(self.recipe.family, self.arrays, self.tokenizer)
 
     def save(self, path: Path, *, curve: Path | None = None, replace: bool = False) -> "Pretrained":
         """Write the sealed folder `path`; the same model, now with its path and key."""

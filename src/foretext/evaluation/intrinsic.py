@@ -122,16 +122,8 @@ class Lookup:
 
     def __call__(self, word: str) -> Found | None:
         if word not in self.known:
-            # a name of several words may be one entry, joined as word2vec's phrases are
-            self.known[word] = self._find(word)
+            self.known[word] = self.table.find(word)
         return self.known[word]
-
-    def _find(self, word: str) -> Found | None:
-        if " " in word:
-            joined = self.table.find(word.replace(" ", "_"))
-            if joined is not None and joined.whole:
-                return joined
-        return self.table.find(word)
 
 
 def evaluate_vectors(

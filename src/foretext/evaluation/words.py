@@ -11,7 +11,7 @@ V vocabulary · D width
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -114,7 +114,10 @@ class WordTable:
         return None if self.counts is None else int(self.counts[entry])
 
     def find(self, word: str) -> Found | None:
-        """Look a word up; None where the model has no vector for it."""
+        """Look a word up; None where the model has no vector for it. A name of several words may be one entry, joined as
+        word2vec's phrases are."""
+        if " " in word and (joined := self.find(word.replace(" ", "_"))) is not None and joined.whole:
+            return replace(joined, word=word)
         whole: tuple[tuple[int, int], ...] = ((0, len(word)),) if word else ()
         ids = np.asarray(self.tokenizer.encode([Text(string=word, words=whole)])[0].ids, np.int64)
         if len(ids) and ids.max() < len(self.searched) and self.searched[ids].all():
@@ -140,7 +143,10 @@ class WordTable:
         )
 
     def words(self, string: str) -> list[str]:
-        """A query's words: the tokenizer's where a word is one token, so that 苹果手机 is cut as the corpus was."""
+        """A query's words: all of it where it is one entry (a phrase, joined or not), else the tokenizer's where a word is one
+        token, so that 苹果手机 is cut as the corpus was."""
+        if (found := self.find(string)) is not None and found.whole:
+            return [string]
         encoding = self.tokenizer.encode([Text(string=string)])[0]
         if len(encoding.ids) and len(set(encoding.word.tolist())) == len(encoding.ids):
             return [string[start:stop] for start, stop in encoding.offsets.tolist()]

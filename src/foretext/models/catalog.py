@@ -25,8 +25,8 @@ class Family:
     (parameters, working memory, a checkpoint's copy), for a family with a stepper; None: its tables, two where its config
     does not say. `shape`: fields of its config that a run which goes on from a folder takes from there.
 
-    `spelling`, for a family that makes vectors of letters: (config, arrays, tokenizer, words or None) → the vectors
-    [n,D] of words of any spelling, or of the whole vocabulary; its encoder is also given the tokenizer, by name.
+    `spelling`, for a family that makes vectors of letters: (config, arrays, tokenizer) → an object whose `vectors(words or
+    None)` are those [n,D] of words of any spelling, or of the whole vocabulary; its encoder is also given the tokenizer, by name.
     `extended`: (config, arrays, old tokenizer, new) → its arrays for a vocabulary that has grown. `bare`: whether a run can
     go on from a table of word vectors and nothing else, as files of other programs hold them."""
 
@@ -96,7 +96,7 @@ FAMILIES: Mapping[str, Family] = {
         can=frozenset({"encode", "neighbors", "finetune"}),
         about="static vectors of words and their character n-grams, unseen words too (Bojanowski et al. 2017)",
         shape=("width", "min_n", "max_n", "bucket", "every_bucket"),
-        spelling="foretext.models.word2vec.subwords:vectors_of",
+        spelling="foretext.models.word2vec.subwords:Spelt",
         extended="foretext.models.word2vec.fasttext:extended",
     ),
 }

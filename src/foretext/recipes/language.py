@@ -87,11 +87,12 @@ def nnlm_sampled() -> Recipe:
         "family.rate": "ours: 10^-2, ten times the paper's, as an epoch has 128 times fewer updates",
         "family.slowing": "ours: r = 10^-6, so that the rate falls to an eighth after 7 million words (the paper: 10^-8)",
         **SAMPLED_CITES,
+        "tokenizer.min_count": "ours: as the recipe ngram's, so that the two can be mixed (the paper: 4)",
     }
     family = NNLMConfig(
         hidden=100, direct=False, rate=1e-2, slowing=1e-6, bias="unigram", softmax="sampled", samples=1024, batch=128, block=8192
     )
-    return replace(made, name="nnlm-sampled", family=family, cites={**NNLM_CITES, **own})
+    return replace(made, name="nnlm-sampled", family=family, tokenizer=WORDS, cites={**NNLM_CITES, **own})
 
 
 def nnlm_brown_batch() -> Recipe:

@@ -17,9 +17,10 @@ from foretext.evaluation.neighbors import Words, neighbors
 from foretext.extending import extend, with_words
 from foretext.first_vectors import matched
 from foretext.models.word2vec import blocks, fasttext_kernel
+from foretext.models.word2vec import subwords as subword_module
 from foretext.models.word2vec.fasttext import NGRAMS, stepper
 from foretext.models.word2vec.fasttext_config import FastTextConfig
-from foretext.models.word2vec.subwords import buckets, put_together, subwords, vectors_of
+from foretext.models.word2vec.subwords import Spelt, buckets, put_together, subwords
 from foretext.pretraining import Setting, pretrain
 from foretext.recipe import Recipe
 from foretext.recipes import find
@@ -105,6 +106,15 @@ def test_encode_gives_unseen_words_their_vectors(model: Pretrained) -> None:
     assert np.allclose(mean, model.vectors[ship], atol=1e-6)
     rows = known.of(["judgment"])[1]
     assert (rows < 0).any() and np.allclose(grams[rows[rows >= 0]].sum(axis=0) / len(rows), found[0].layers[0][1], atol=1e-6)
+
+
+def test_a_word_more_costs_its_own_letters_alone(model: Pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for 5,000 unseen words, one by one, had found the vocabulary's n-grams as often."""
+    fresh, found = replace(model), []
+    monkeypatch.setattr(subword_module, "buckets", lambda words, *rest, **named: found.append(len(words)) or buckets(words, *rest, **named))
+    for word in ("judgment", "ships", "seas"):
+        fresh.spelled([word])
+    assert found == [model.tokenizer.size, 1, 1, 1]
 
 
 def test_ids_of_unseen_words_are_the_same_everywhere(model: Pretrained) -> None:
@@ -235,7 +245,7 @@ def test_given_words_keep_their_vectors_and_new_words_learn(
     start = {name: array.copy() for name, array in run.state().arrays.items()}
     ends = finish(run).state().arrays
     assert np.array_equal(ends[STATIC_TABLE][:size], model.arrays[STATIC_TABLE])
-    assert np.array_equal(vectors_of(config, ends, store.tokenizer, None)[:size], model.vectors)
+    assert np.array_equal(Spelt(config, ends, store.tokenizer).vectors(None)[:size], model.vectors)
     old, new = subwords(model.tokenizer, CONFIG), subwords(store.tokenizer, CONFIG)
     assert old.kept is not None and new.kept is not None
     given = np.isin(new.kept, old.kept)
@@ -244,7 +254,7 @@ def test_given_words_keep_their_vectors_and_new_words_learn(
     assert moved.tolist() == (~given).tolist() and (~given).sum() > 5
     assert (ends[STATIC_TABLE][size:] != start[STATIC_TABLE][size:]).any(axis=1).all()
     free = finish(stepper(replace(config, frozen="nothing"), store, init=model.arrays)).state().arrays
-    assert (vectors_of(config, free, store.tokenizer, None)[:size] != model.vectors).any(axis=1).sum() >= 4
+    assert (Spelt(config, free, store.tokenizer).vectors(None)[:size] != model.vectors).any(axis=1).sum() >= 4
 
 
 @pytest.mark.parametrize("architecture", ["skip-gram", "cbow"])
@@ -276,7 +286,7 @@ def test_given_vectors_keep_their_direction(architecture: Any, tmp_path: Path) -
     for frozen in ("given", "nothing"):
         config = replace(CONFIG, architecture=architecture, frozen=frozen, epochs=2)  # type: ignore[arg-type]
         ends = finish(stepper(config, store, first=(ids, rows))).state().arrays
-        found = vectors_of(config, ends, store.tokenizer, None)
+        found = Spelt(config, ends, store.tokenizer).vectors(None)
         assert np.array_equal(ends[STATIC_TABLE][ids], rows) == (frozen == "given")
         parallel = (found[ids] * rows).sum(axis=1) / np.linalg.norm(found[ids], axis=1) / np.linalg.norm(rows, axis=1)
         assert (parallel > 1 - 1e-6).all() == (frozen == "given")

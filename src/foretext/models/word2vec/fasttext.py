@@ -16,7 +16,7 @@ from foretext.models.word2vec import blocks, fasttext_kernel, means, synchronous
 from foretext.models.word2vec.fasttext_config import FastTextConfig
 from foretext.models.word2vec.kernel import Table
 from foretext.models.word2vec.objectives import Planned, Trained
-from foretext.models.word2vec.subwords import GRAMS, Offsets, Rows, put_together, subwords, vectors_of
+from foretext.models.word2vec.subwords import GRAMS, Offsets, Rows, Spelt, put_together, subwords
 from foretext.models.word2vec.train import INWARD, OUTWARD, Pairs, SkipGram, pair_loss
 from foretext.text.tokenizers.config import LEXICONS
 from foretext.types import Arrays, Bits, Floats, Ints
@@ -184,7 +184,7 @@ def extended(config: Any, arrays: Arrays, old: Any, new: Any) -> Arrays:
     """The arrays of a model whose vocabulary `old` (a tokenizer) has grown to `new`, tables of words grown already. A
     new word's row is the mean of its n-grams, so it starts at the vector that it had as an unseen word, as long as
     the model knows any of them; rows of n-grams that it had not are zeros, the others move to their places."""
-    words = vectors_of(config, arrays, old, new.pieces[old.size :])
+    words = Spelt(config, arrays, old).vectors(new.pieces[old.size :])
     table = arrays[INWARD].copy()
     table[old.size :] = np.where(words.any(axis=1, keepdims=True), words, table[old.size :])
     before, after = subwords(old, config), subwords(new, config)

@@ -215,23 +215,30 @@ GRAMS = "ngrams.weight"
 """The two tables' names within the encoder, [V,D] and [K,D]."""
 
 
-def vectors_of(config: Any, arrays: Any, tokenizer: Tokenizer, words: Sequence[str] | None) -> Table:
-    """The vectors [V,D] of the vocabulary (`words` None), or [n,D] of words of any spelling: a known one's with its own
-    row, any other's from n-grams alone, zeros where these are unknown too. `arrays`: of a model's folder."""
-    inside = {name.split(".", 2)[2]: array for name, array in arrays.items() if name.startswith("encoders.")}
-    own, grams = np.asarray(inside[WORDS]), np.asarray(inside[GRAMS])
-    known = subwords(tokenizer, config)
-    if words is None:
-        out = np.empty((len(own), own.shape[1]), np.float32)
-        put_together(own, grams, known.first, known.rows, np.arange(len(own), dtype=np.int32), out)
+class Spelt:
+    """What a model at rest makes of letters (`catalog.Family.spelling`): `vectors(words)`. `arrays`: of its folder. The
+    vocabulary's n-grams are found once, so that a word more costs its own letters alone."""
+
+    def __init__(self, config: Any, arrays: Any, tokenizer: Tokenizer) -> None:
+        inside = {name.split(".", 2)[2]: array for name, array in arrays.items() if name.startswith("encoders.")}
+        self._own, self._grams = np.asarray(inside[WORDS]), np.asarray(inside[GRAMS])
+        self._known = subwords(tokenizer, config)
+        self._ids = {piece: number for number, piece in enumerate(tokenizer.pieces)}
+
+    def vectors(self, words: Sequence[str] | None) -> Table:
+        """[V,D] of the vocabulary (`words` None), or [n,D] of words of any spelling: a known one's with its own row, any
+        other's from n-grams alone, zeros where these are unknown too."""
+        if words is None:
+            return self._of_known(np.arange(len(self._own), dtype=np.int32))
+        out = np.empty((len(words), self._own.shape[1]), np.float32)
+        first, rows = self._known.of(words)
+        put_together(self._own, self._grams, first, rows, -1 - np.arange(len(words), dtype=np.int32), out)
+        seen = [i for i, word in enumerate(words) if word in self._ids]
+        if seen:
+            out[seen] = self._of_known(np.array([self._ids[words[i]] for i in seen], np.int32))
         return out
-    out = np.empty((len(words), own.shape[1]), np.float32)
-    first, rows = known.of(words)
-    put_together(own, grams, first, rows, -1 - np.arange(len(words), dtype=np.int32), out)
-    ids = {piece: number for number, piece in enumerate(tokenizer.pieces)}
-    seen = np.array([i for i, word in enumerate(words) if word in ids], np.int64)
-    if len(seen):
-        some = np.empty((len(seen), own.shape[1]), np.float32)
-        put_together(own, grams, known.first, known.rows, np.array([ids[words[i]] for i in seen], np.int32), some)
-        out[seen] = some
-    return out
+
+    def _of_known(self, numbers: Rows) -> Table:
+        out = np.empty((len(numbers), self._own.shape[1]), np.float32)
+        put_together(self._own, self._grams, self._known.first, self._known.rows, numbers, out)
+        return out
