@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Protocol
 
-from foretext.errors import ArtefactError
+from foretext.errors import ArtefactError, DivergedError
 from foretext.types import JSON, Bits, Ints, Tokenizer
+
+RUNAWAY = 1e6
+"""A step's mean loss at which a run has diverged, though every number in it is finite: a table of zeros has a hundred
+thousandth of it, in nats a word as in GloVe's squares."""
 
 
 class Store(Protocol):
@@ -42,3 +46,9 @@ def require_own(cursor: JSON, **mine: JSON) -> None:
                 f"this checkpoint's {field} is {cursor[field]}, this run's is {value}",
                 remedy="resume with the recipe and corpus it was made with",
             )
+
+
+def require_sane(loss: float, family: str, where: str, remedy: str) -> None:
+    """DivergedError where a step's mean loss has run away; `where`: which step, for people."""
+    if not loss < RUNAWAY:
+        raise DivergedError(f"{family}'s loss ran away to {loss:.3g} in {where}", remedy=remedy)

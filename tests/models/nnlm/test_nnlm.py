@@ -223,6 +223,13 @@ def test_numbers_that_blow_up_stop_the_run(store: TokenStore) -> None:
     assert all(np.isfinite(array).all() for array in made.state().arrays.values()), "the number that is none was used"
 
 
+def test_a_loss_that_runs_away_in_finite_numbers_stops_the_run_too(store: TokenStore) -> None:
+    made = stepper(replace(CONFIG, rate=3e5, block=16, hidden=0), store, steps=50)
+    with pytest.raises(DivergedError, match=r"nnlm's loss ran away to .* in step \d+ \(epoch 1.*lower family\.rate \(now 300000\)"):
+        _finish(made)
+    assert all(np.isfinite(array).all() for array in made.state().arrays.values()), "this is the other case"
+
+
 def test_what_cannot_be_trained_is_refused(store: TokenStore, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unknown words"):
         stepper(CONFIG, made_store(tmp_path, min_count=999))

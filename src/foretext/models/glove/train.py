@@ -22,7 +22,7 @@ from foretext.models.glove import kernel
 from foretext.models.glove.config import GloveConfig
 from foretext.models.glove.counts import Counting, counted, counting, ranked_words
 from foretext.models.glove.files import Cooccurrences
-from foretext.models.stepping import Store, require_own
+from foretext.models.stepping import Store, require_own, require_sane
 from foretext.types import Arrays, Floats, Ints, Report, State
 
 TABLE = "encoders.text.table.weight"
@@ -210,17 +210,18 @@ class Glove:
         return self._planned[1]
 
     def step(self) -> Report:
-        """Train on the next units. DivergedError at the first non-finite difference, before it reaches the tables."""
+        """Train on the next units. DivergedError at the first non-finite difference, before it reaches the tables, and where
+        the loss has run away."""
         epoch, part = divmod(self.done, self._steps)
+        where = f"step {self.done + 1} (epoch {epoch + 1}, part {part + 1})"
+        remedy = f"lower family.rate (now {self.config.rate:g}) or family.clip"
         results = self._run(self._plan(epoch)[part], draws.number(self.seed, "glove entries", epoch))
         if not all(finite for _, _, finite in results):
-            raise DivergedError(
-                f"glove met a non-finite score in step {self.done + 1} (epoch {epoch + 1}, part {part + 1})",
-                remedy=f"lower family.rate (now {self.config.rate:g}) or family.clip",
-            )
-        self.done += 1
+            raise DivergedError(f"glove met a non-finite score in {where}", remedy=remedy)
         entries = sum(number for _, number, _ in results)
         loss = sum(loss for loss, _, _ in results) / max(1, entries)
+        require_sane(loss, "glove", where, remedy)
+        self.done += 1
         tokens = self._tokens * (part + 1) // self._steps - self._tokens * part // self._steps
         done = min(1.0, self.done / self.total)
         return Report(loss=loss, count=entries, tokens=tokens, done=done, rate=self.config.rate)

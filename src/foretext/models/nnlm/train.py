@@ -13,7 +13,7 @@ from foretext import draws
 from foretext.errors import DivergedError
 from foretext.models.nnlm.config import NNLMConfig
 from foretext.models.nnlm.model import TABLE, Network, grown
-from foretext.models.stepping import Store, require_own
+from foretext.models.stepping import Store, require_own, require_sane
 from foretext.models.stream import NOTHING, Stream, boundary_of, of_store, require_words, sample
 from foretext.text.tokenizers.spelling import unknown_token
 from foretext.types import Arrays, Floats, Ints, Report, State
@@ -64,8 +64,12 @@ class NNLMTraining:
         self._blas: Any = None
 
     def step(self) -> Report:
-        """Train on the next block. DivergedError at the first loss or gradient that is not finite, before it is used."""
+        """Train on the next block. DivergedError at the first loss or gradient that is not finite, before it is used, and
+        where the loss has run away."""
         words, context = self._block(self.done)
+        epoch, block = divmod(self.done, self.steps_per_epoch)
+        where = f"step {self.done + 1} (epoch {epoch + 1}, block {block + 1})"
+        remedy = f"lower family.rate (now {self.config.rate:g}) or family.batch (now {self.config.batch})"
         loss, rate = 0.0, self.config.rate
         with self._limited():
             for number, start in enumerate(range(0, len(words), self.config.batch)):
@@ -73,16 +77,13 @@ class NNLMTraining:
                 rate = self.rate(self.words + start)
                 found = self.network.learn(context[part], words[part], rate, *self._draws(number, len(words[part])))
                 if found is None:
-                    epoch, block = divmod(self.done, self.steps_per_epoch)
-                    raise DivergedError(
-                        f"nnlm met a number that is not finite in step {self.done + 1} (epoch {epoch + 1}, block {block + 1})",
-                        remedy=f"lower family.rate (now {self.config.rate:g}) or family.batch (now {self.config.batch})",
-                    )
+                    raise DivergedError(f"nnlm met a number that is not finite in {where}", remedy=remedy)
                 loss += found
+        mean = loss / max(1, len(words))
+        require_sane(mean, "nnlm", where, remedy)
         self.done += 1
         self.words += len(words)
         tokens = len(words) - int((words == self.boundary).sum())
-        mean = loss / max(1, len(words))
         return Report(loss=mean, count=len(words), tokens=tokens, done=min(1.0, self.done / self.total), rate=rate)
 
     def rate(self, words: int) -> float:
