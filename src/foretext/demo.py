@@ -108,7 +108,7 @@ class Scale:
 
 
 ORDINARY = Scale(tests=1000, labels=(5, 20, 100), seeds=3, minutes=1.5, further=0.5, few=(5, 20), full_minutes=4.0)
-MODEST = Scale(tests=400, labels=(5, 20, 50), seeds=2, minutes=0.6, further=0.25, few=(5,), full_minutes=2.5)
+MODEST = Scale(tests=400, labels=(5, 20, 40), seeds=2, minutes=0.5, further=0.25, few=(5,), full_minutes=2.5)
 """For processors without bf16 instructions: the same networks take them three to five times as long."""
 
 

@@ -8,8 +8,8 @@ import pytest
 from foretext.models.word2vec import decisions
 from foretext.models.word2vec.blocks import CENTRES, NOTHING
 from foretext.models.word2vec.tree import Tree, huffman, paths
-from models.word2vec.test_kernel import sigma, softplus, world
-from models.word2vec.test_means import around, spoilt
+from models.word2vec.test_kernel import sigma, softplus, spoilt, world
+from models.word2vec.test_means import around
 
 
 def reference(inward, outward, words, low, high, tree, rate, still=NOTHING):

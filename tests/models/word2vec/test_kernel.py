@@ -50,6 +50,15 @@ def world(seed: int, vocabulary: int, width: int, n: int, window: int, scale: fl
     return *tables, words, low, high, accept, other
 
 
+def spoilt(tables: list[np.ndarray], where: int, row: int, value: float) -> list[int]:
+    """Put `value` into a row of one table, and let every product with it show that; how many entries are finite then."""
+    tables[where][row, 3] = value
+    tables[1 - where][:] = np.where(abs(tables[1 - where]) < 0.1, 0.1, tables[1 - where])
+    if value == 1e30:
+        tables[1 - where] *= np.float32(1e30)
+    return [int(np.isfinite(table).sum()) for table in tables]
+
+
 def reference_pairs(inward, outward, words, low, high, rates, accept, other, negatives, state):
     inward, outward = inward.astype(np.float64), outward.astype(np.float64)
     loss, pairs, state = 0.0, 0, [state]
@@ -203,13 +212,8 @@ def test_loss_stays_exact_where_scores_are_clamped() -> None:
 @pytest.mark.parametrize("where", [0, 1])
 def test_a_non_finite_score_stops_before_the_tables(value: float, where: int) -> None:
     for method in ("pairs", "blocks"):
-        tables = list(world(2, 12, 10, 60, 3)[:2])
-        _, _, words, low, high, accept, other = world(2, 12, 10, 60, 3)
-        tables[where][words[40], 3] = value
-        tables[1 - where][:] = np.where(abs(tables[1 - where]) < 0.1, 0.1, tables[1 - where])
-        if value == 1e30:
-            tables[1 - where] *= np.float32(1e30)
-        before = [np.isfinite(table).sum() for table in tables]
+        *tables, words, low, high, accept, other = world(2, 12, 10, 60, 3)
+        before = spoilt(tables, where, words[40], value)
         common = (*tables, words, low, high, 60, 0.1, 0.1, accept, other, 3)
         state = np.array([1], np.uint64)
         train = kernel.train_pairs if method == "pairs" else blocks.train_blocks

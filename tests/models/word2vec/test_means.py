@@ -8,20 +8,11 @@ import pytest
 from foretext.models.word2vec import means
 from foretext.models.word2vec.blocks import CENTRES, NOTHING
 from foretext.models.word2vec.tree import Tree, huffman, paths
-from models.word2vec.test_kernel import RATES, assert_shared, pick, sigma, softplus, world
+from models.word2vec.test_kernel import RATES, assert_shared, pick, sigma, softplus, spoilt, world
 
 
 def around(low: np.ndarray, high: np.ndarray, i: int) -> list[int]:
     return [j for j in range(low[i], high[i]) if j != i]
-
-
-def spoilt(tables: list[np.ndarray], where: int, row: int, value: float) -> list[int]:
-    """Put `value` into a row of one table, and let every product with it show that; how many entries are finite then."""
-    tables[where][row, 3] = value
-    tables[1 - where][:] = np.where(abs(tables[1 - where]) < 0.1, 0.1, tables[1 - where])
-    if value == 1e30:
-        tables[1 - where] *= np.float32(1e30)
-    return [int(np.isfinite(table).sum()) for table in tables]
 
 
 def reference_block(inward, outward, words, low, high, drawn, ratio, rate, numbers=None, weights=None):
