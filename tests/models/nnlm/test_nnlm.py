@@ -76,6 +76,32 @@ def test_weights_and_c_decay_and_biases_do_not() -> None:
         assert np.allclose(array, kept * before[name], rtol=1e-12, atol=0), name
 
 
+@pytest.mark.parametrize("softmax", ["full", "sampled"])
+@pytest.mark.parametrize("decay", [0.02, 3.0])  # the second passes the least factor that is put off every second update
+def test_decay_that_is_put_off_is_the_decay(softmax: str, decay: float) -> None:
+    """Many updates, and the weights multiplied once, are as many updates each with its own multiplication; standing rows too."""
+    config = replace(CONFIG, softmax=softmax, decay=decay, samples=6)  # type: ignore[arg-type]
+    share = np.full(9, 1 / 9)
+    late, each = (Network(config, 9, share, np.float64) for _ in range(2))
+    for network in (late, each):
+        network.start(0, share)
+        network.still = np.arange(9) % 4 == 0
+    rng = np.random.default_rng(1)
+    factors = set()
+    for _ in range(20):
+        given = (rng.integers(0, 9, (5, 2)), rng.integers(0, 9, 5), 0.02, rng.integers(0, 9, 6))
+        assert late.learn(*given) == pytest.approx(each.learn(*given), rel=1e-9)
+        each.settle()
+        factors.add(late._kept)
+    assert len(factors) > 1 and min(factors) >= 0.5
+    ends = late.arrays(), each.arrays()
+    for name, array in ends[0].items():
+        assert np.allclose(array, ends[1][name], rtol=1e-9, atol=1e-12), name
+    fresh = Network(config, 9, share, np.float64)
+    fresh.start(0, share)
+    assert np.array_equal(ends[0][TABLE][::4], fresh.table[::4])
+
+
 def test_the_output_bias_may_start_at_the_word_frequencies(store: TokenStore) -> None:
     made = stepper(replace(CONFIG, bias="unigram", direct=False), store)
     counts = np.array(store.counts, float)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from foretext import draws
-from foretext.kernels import jit
 from foretext.models.nnlm.config import NNLMConfig
-from foretext.models.nnlm.output import HEAD, Adaptive, Full, checked, make_output
+from foretext.models.nnlm.output import HEAD, LEAST, Adaptive, Full, checked, make_output, scatter
 from foretext.models.stream import NOTHING, Stream, boundary_of
 from foretext.types import Arrays, Bits, Floats, Ints, Tokenizer
 
@@ -35,6 +34,8 @@ class Network:
         self.output = make_output(config, vocabulary, share, dtype)
         self.still: Bits = np.zeros(0, np.bool_)
         """Which rows of C stand still [V]; [0]: none does."""
+        self._kept = 1.0
+        """What the rows of C that move are still to be multiplied by (see `output`)."""
 
     def start(self, seed: int, share: Floats) -> None:
         """First values: normal, of variance 1/D in C and 1/inputs in the layers; biases 0, or those of the output the
@@ -62,7 +63,10 @@ class Network:
 
     def features(self, context: Ints) -> tuple[Floats, Floats, Floats]:
         """`context` [B,n−1] ids → (x [B,(n−1)D], hidden [B,h], inputs of the output layer [B,F+1], the last of them 1)."""
-        x = self.table[context].reshape(len(context), -1)
+        rows = self.table[context]
+        if self._kept != 1.0:
+            rows *= np.where(self.still[context], 1.0, self._kept)[..., None] if len(self.still) else self._kept
+        x = rows.reshape(len(context), -1)
         hidden = np.tanh(x @ self.weight.T + self.bias)
         parts = [hidden, x] if self.config.direct else [hidden]
         return x, hidden, np.concatenate([*parts, np.ones((len(context), 1), self.dtype)], axis=1)
@@ -93,12 +97,21 @@ class Network:
         apply(rate, kept)
         if kept != 1.0:
             self.weight *= self.dtype(kept)
-            moving = ~self.still[:, None] if len(self.still) else True
-            np.multiply(self.table, self.dtype(kept), out=self.table, where=moving)
+            self._kept *= kept
+            if self._kept < LEAST:
+                self.settle()
         self.weight -= self.dtype(rate) * (back.T @ x)
         self.bias -= self.dtype(rate) * back.sum(axis=0)
-        scatter(self.table, context, into, self.dtype(rate), self.still)
+        scatter(self.table, context, into, self.dtype(rate / self._kept), self.still)
         return loss
+
+    def settle(self) -> None:
+        """Make the decay that was put off: at the end of each step, so that a checkpoint changes no bit of a run."""
+        if self._kept != 1.0:
+            moving = ~self.still[:, None] if len(self.still) else True
+            np.multiply(self.table, self.dtype(self._kept), out=self.table, where=moving)
+            self._kept = 1.0
+        self.output.settle()
 
     def log_probability(self, words: Ints, context: Ints) -> Floats:
         """Log-probability [M] of `words` [M] after `context` [M,n−1], nats, over all words."""
@@ -111,6 +124,7 @@ class Network:
 
     def arrays(self) -> dict[str, Any]:
         """Copies of all parameters, under their names on disk."""
+        self.settle()
         own: dict[str, Any] = {TABLE: self.table.copy()}
         if self.config.hidden:
             own.update({f"{HEAD}.hidden.weight": self.weight.copy(), f"{HEAD}.hidden.bias": self.bias.copy()})
@@ -118,25 +132,12 @@ class Network:
 
     def load(self, arrays: Arrays) -> None:
         """Take the parameters that `arrays` wrote; ArtefactError where one is missing or does not fit."""
+        self._kept = 1.0
         self.table[...] = checked(arrays, TABLE, self.table.shape)
         if self.config.hidden:
             self.weight[...] = checked(arrays, f"{HEAD}.hidden.weight", self.weight.shape)
             self.bias[...] = checked(arrays, f"{HEAD}.hidden.bias", self.bias.shape)
         self.output.load(arrays)
-
-
-@jit
-def scatter(table: Floats, rows: Ints, change: Floats, rate: float, still: Bits) -> None:
-    """table[rows[i, j]] −= rate · change[i, j·D : (j+1)·D], one after the other, but for rows that stand still; `change`
-    [B, (n−1)·D]."""
-    width = table.shape[1]
-    for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            row = rows[i, j]
-            if still.shape[0] > 0 and still[row]:
-                continue
-            for d in range(width):
-                table[row, d] -= rate * change[i, j * width + d]
 
 
 def grown(arrays: Arrays, counts: Ints, unknown: int) -> Arrays:

@@ -4,6 +4,10 @@ B words of a batch · F inputs (hidden units, direct connections) · V vocabular
 one matrix [rows, F+1], whose last column meets an input of 1: a product gives the scores whole, and one more, added
 in place by BLAS, makes the update. A layer answers the SUM of the losses (nats), and the gradient of its input; it
 changes nothing before the caller has seen that both are finite.
+
+Weights decay at every update, and to multiply all of them each time is most of an update's work. A full or sampled layer
+keeps the factor s aside instead: its weights are s·M, inputs and gradients are multiplied by s, what is added to M is
+divided by it; `settle` multiplies M at the end of a step.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,10 +18,14 @@ from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
 
 from foretext.errors import ArtefactError
+from foretext.kernels import jit
 from foretext.models.nnlm.config import NNLMConfig
-from foretext.types import Arrays, Floats, Ints
+from foretext.types import Arrays, Bits, Floats, Ints
 
 HEAD = "heads.next_word"
+LEAST = 0.5
+"""Least factor that is kept aside: no number grows by more than twice, and a factor of 0 divides nothing."""
+NONE_STILL: Bits = np.zeros(0, np.bool_)
 Apply = Callable[[float, float], None]
 """(rate, share of the weights that is kept): makes the update."""
 
@@ -42,6 +50,10 @@ class Output(Protocol):
         """Take the parameters that `arrays` wrote."""
         ...
 
+    def settle(self) -> None:
+        """Make the decay of the weights that was put off."""
+        ...
+
 
 def normalised(scores: Floats) -> tuple[Floats, Floats]:
     """Scores [B,K] → (exp(score − the row's greatest), in place, [B,K]; log of the normaliser [B])."""
@@ -52,14 +64,33 @@ def normalised(scores: Floats) -> tuple[Floats, Floats]:
     return scores, most + np.log(sums)
 
 
-def added(matrix: Floats, rate: float, kept: float, errors: Floats, inputs: Floats) -> None:
-    """matrix [rows, F] ← kept · matrix − rate · errorsᵀ·inputs, in place by one BLAS call; the last column, the bias, is not
-    shrunk."""
+def added(matrix: Floats, rate: float, errors: Floats, inputs: Floats) -> None:
+    """matrix [rows, F+1] −= rate · errorsᵀ·inputs, in place by one BLAS call."""
     (gemm,) = get_blas_funcs(("gemm",), (matrix,))
-    bias = matrix[:, -1].copy() if kept != 1.0 else None
-    gemm(-rate, inputs.T, errors.T, beta=kept, c=matrix.T, trans_b=1, overwrite_c=1)
-    if bias is not None:
-        matrix[:, -1] += (1.0 - kept) * bias
+    gemm(-rate, inputs.T, errors.T, beta=1.0, c=matrix.T, trans_b=1, overwrite_c=1)
+
+
+@jit
+def scatter(table: Floats, rows: Ints, change: Floats, rate: float, still: Bits) -> None:
+    """table[rows[i, j]] −= rate · change[i, j·D : (j+1)·D], one after the other, but for rows that stand still ([0]: none
+    does); `change` [B, n·D]."""
+    width = table.shape[1]
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            row = rows[i, j]
+            if still.shape[0] > 0 and still[row]:
+                continue
+            for d in range(width):
+                table[row, d] -= rate * change[i, j * width + d]
+
+
+def by(inputs: Floats, factor: float) -> Floats:
+    """`inputs` [B,F+1] times `factor`, but for the last column, the bias's."""
+    if factor == 1.0:
+        return inputs
+    made = inputs * inputs.dtype.type(factor)
+    made[:, -1] = inputs[:, -1]
+    return made
 
 
 class Full:
@@ -68,24 +99,37 @@ class Full:
     def __init__(self, config: NNLMConfig, vocabulary: int, dtype: Any) -> None:
         self.config = config
         self.matrix = np.zeros((vocabulary, config.inputs + 1), dtype)
+        self._kept = 1.0
 
     def learn(self, inputs: Floats, gold: Ints, drawn: Ints) -> tuple[float, Floats, Apply]:
         rows = np.arange(len(gold))
-        scores = inputs @ self.matrix.T
+        scores = by(inputs, self._kept) @ self.matrix.T
         own = scores[rows, gold].astype(np.float64)
         errors, normaliser = normalised(scores)
         sums = errors.sum(axis=1)
         loss = float((normaliser - own).sum())
         # errors stay unnormalised: instead of V numbers a word, its inputs and its gradient are divided by the sum.
         errors[rows, gold] -= sums
-        gradient = (errors @ self.matrix) / sums[:, None]
+        gradient = by(errors @ self.matrix, self._kept) / sums[:, None]
 
         def apply(rate: float, kept: float) -> None:
-            added(self.matrix, rate, kept, errors, inputs / sums[:, None])
+            self._shrink(kept)
+            added(self.matrix, rate, errors, by(inputs / sums[:, None], 1.0 / self._kept))
 
         return loss, gradient, apply
 
+    def _shrink(self, kept: float) -> None:
+        self._kept *= kept
+        if self._kept < LEAST:
+            self.settle()
+
+    def settle(self) -> None:
+        if self._kept != 1.0:
+            self.matrix[:, :-1] *= self.matrix.dtype.type(self._kept)
+            self._kept = 1.0
+
     def nats(self, inputs: Floats, gold: Ints) -> Floats:
+        self.settle()
         scores = inputs @ self.matrix.T
         own = scores[np.arange(len(gold)), gold].astype(np.float64)
         found: Floats = own - normalised(scores)[1]
@@ -97,6 +141,7 @@ class Full:
         return {**parts, f"{HEAD}.direct.table.weight": slice(hidden, inputs)} if self.config.direct else parts
 
     def arrays(self) -> dict[str, Any]:
+        self.settle()
         made = {name: np.ascontiguousarray(self.matrix[:, part]) for name, part in self._split().items()}
         return {**made, f"{HEAD}.bias": self.matrix[:, -1].copy()}
 
@@ -104,6 +149,7 @@ class Full:
         for name, part in self._split().items():
             self.matrix[:, part] = checked(arrays, name, self.matrix[:, part].shape)
         self.matrix[:, -1] = checked(arrays, f"{HEAD}.bias", self.matrix[:, -1].shape)
+        self._kept = 1.0
 
 
 class Sampled(Full):
@@ -118,21 +164,22 @@ class Sampled(Full):
     def learn(self, inputs: Floats, gold: Ints, drawn: Ints) -> tuple[float, Floats, Apply]:
         others = self.matrix[drawn]
         own = self.matrix[gold]
+        met = by(inputs, self._kept)
         scores = np.empty((len(gold), len(drawn) + 1), inputs.dtype)
-        scores[:, 0] = np.einsum("bf,bf->b", inputs, own) - self.expected[gold]
-        scores[:, 1:] = inputs @ others.T - self.expected[drawn]
+        scores[:, 0] = np.einsum("bf,bf->b", met, own) - self.expected[gold]
+        scores[:, 1:] = met @ others.T - self.expected[drawn]
         scores[:, 1:][drawn[None, :] == gold[:, None]] = -np.inf
         first = scores[:, 0].astype(np.float64)
         errors, normaliser = normalised(scores)
         errors /= errors.sum(axis=1, keepdims=True)
         errors[:, 0] -= 1.0
-        gradient = errors[:, 1:] @ others + errors[:, :1] * own
+        gradient = by(errors[:, 1:] @ others + errors[:, :1] * own, self._kept)
 
         def apply(rate: float, kept: float) -> None:
-            if kept != 1.0:
-                self.matrix[:, :-1] *= kept
-            np.subtract.at(self.matrix, drawn, rate * (errors[:, 1:].T @ inputs))
-            np.subtract.at(self.matrix, gold, rate * errors[:, :1] * inputs)
+            self._shrink(kept)
+            moved, by_rate = by(inputs, 1.0 / self._kept), inputs.dtype.type(rate)
+            scatter(self.matrix, drawn[:, None], errors[:, 1:].T @ moved, by_rate, NONE_STILL)
+            scatter(self.matrix, gold[:, None], errors[:, :1] * moved, by_rate, NONE_STILL)
 
         return float((normaliser - first).sum()), gradient, apply
 
@@ -173,7 +220,8 @@ class Adaptive:
                 updates.append((number - 1, wrong, few, into, inputs[mine, :-1]))
 
         def apply(rate: float, kept: float) -> None:
-            added(self.head, rate, kept, errors, inputs)
+            self.head[:, :-1] *= kept
+            added(self.head, rate, errors, inputs)
             for project, table in self.tails:
                 project *= kept
                 table *= kept
@@ -191,6 +239,9 @@ class Adaptive:
             mine = np.flatnonzero(cluster == number)
             found[mine] += _nats(inputs[mine, :-1] @ project.T, table, gold[mine] - self.edges[number - 1])
         return found
+
+    def settle(self) -> None:
+        """Nothing: it puts nothing off."""
 
     def _named(self) -> dict[str, Floats]:
         named = {f"{HEAD}.first.weight": self.head[:, :-1], f"{HEAD}.first.bias": self.head[:, -1]}

@@ -79,6 +79,7 @@ class NNLMTraining:
                 if found is None:
                     raise DivergedError(f"nnlm met a number that is not finite in {where}", remedy=remedy)
                 loss += found
+            self.network.settle()
         mean = loss / max(1, len(words))
         require_sane(mean, "nnlm", where, remedy)
         self.done += 1
