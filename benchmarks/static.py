@@ -58,7 +58,7 @@ def ours(spec: dict[str, Any], channel: Channel) -> None:
     from foretext.models.word2vec import fasttext, train
     from foretext.models.word2vec.config import Word2VecConfig
     from foretext.models.word2vec.fasttext_config import FastTextConfig
-    from foretext.models.word2vec.subwords import vectors_of
+    from foretext.models.word2vec.subwords import Spelt
 
     text = vectors.read(Path(spec["folder"]))
     common: dict[str, Any] = {
@@ -82,7 +82,7 @@ def ours(spec: dict[str, Any], channel: Channel) -> None:
         ids = np.flatnonzero(run.kept)
         words = [text.words[i] for i in ids.tolist()]
         known: Any = SimpleNamespace(special={}, pieces=text.words[: len(run.inward)])  # rarer words have no n-grams here
-        table = vectors_of(config, run.state().arrays, known, None)[ids] if spec["subwords"] else run.inward[ids]
+        table = Spelt(config, run.state().arrays, known).vectors(None)[ids] if spec["subwords"] else run.inward[ids]
         channel.answer(_judged(done, words, table, request))
 
 
