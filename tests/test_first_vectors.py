@@ -331,7 +331,7 @@ def test_auto_is_trained_once_where_phases_have_the_stepper_made_anew(
     windows = {"kind": "packed", "length": 16, "copies": 0}
     recipe = recipe_of("bert-budget", phases=[{"share": 1.0}, {"share": 1.0, "windows": windows}])
     assert isinstance(recipe.phases[1], Phase)
-    monkeypatch.setattr(budget.trial, "measure", lambda *_: RATE)
+    monkeypatch.setattr(budget.trial, "measure", lambda *_, **__: RATE)
     job = Job(recipe=replace(recipe, limits=Limits(minutes=1.0, keep=0)), store=store, threads=1, device="cpu")
     stepper: Any = budget.planned(job, SilentWatch())[0]
     assert trained == [1]
@@ -352,7 +352,7 @@ class Clock:
 def test_the_seconds_of_auto_come_off_the_budget(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(budget, "time", clock)
-    monkeypatch.setattr(budget.trial, "measure", lambda *_: RATE)
+    monkeypatch.setattr(budget.trial, "measure", lambda *_, **__: RATE)
     real = steppers.skipgram
 
     def slow(*given: Any) -> FirstVectors:
