@@ -164,8 +164,8 @@ DEFECTS = (
          "        self._take(state.arrays)\n        self._take(state.arrays)", ("resuming", "ngram")),
     _one("the slope of tanh is left out", "models/nnlm/model.py", "gradient[:, : config.hidden] * (1.0 - hidden * hidden)",
          "gradient[:, : config.hidden]", ("gradient", "nnlm full")),
-    _one("the output's bias decays", "models/nnlm/output.py", "self.matrix[:, :-1] *= self.matrix.dtype.type(self._kept)",
-         "self.matrix *= self.matrix.dtype.type(self._kept)", ("gradient", "nnlm full")),
+    _one("the output's bias decays", "models/nnlm/output.py", "self.matrix[:, :-1] *= self.matrix.dtype.type(factor)",
+         "self.matrix *= self.matrix.dtype.type(factor)", ("gradient", "nnlm full")),
     _one("the words drawn are not corrected for", "models/nnlm/output.py", "- self.expected[gold]", "", ("gradient", "nnlm full")),
     # word2vec's kernel (compiled anew, so only in the long run)
     _one("held-out sentences are trained on", "models/word2vec/kernel.py", "if not skipped[s]:", "if stop >= start:",

@@ -40,6 +40,11 @@ NNLM_CITES = {
     "tokenizer.min_count": f"{BENGIO}, section 4.1: words with a frequency of 3 or less are merged into one symbol",
     "tokenizer.lowercase": f"{BENGIO}, section 4.1: upper and lower case are told apart, punctuation is kept",
 }
+MLP9_CITES = {
+    "family.hidden": f"{BENGIO}, table 1: MLP9, h = 100",
+    "family.direct": f"{BENGIO}, table 1: MLP9, direct connections: no",
+    "family.bias": "ours: log frequencies, which the first epoch would otherwise spend its time on",
+}
 SAMPLED_CITES = {
     "family.softmax": "ours, after Bengio and Senécal 2008: importance sampling in training (the paper of 2003: full)",
     "family.samples": "ours: 1,024 words an update, drawn by frequency and shared by its 128 words",
@@ -81,9 +86,7 @@ def nnlm_sampled() -> Recipe:
     """Bengio's network for any text, in minutes: MLP9's hidden layer, a sampled softmax, updates of 128 words."""
     made = nnlm()
     own = {
-        "family.hidden": f"{BENGIO}, table 1: MLP9, h = 100",
-        "family.direct": f"{BENGIO}, table 1: MLP9, direct connections: no",
-        "family.bias": "ours: log frequencies, which the first epoch would otherwise spend its time on",
+        **MLP9_CITES,
         "family.rate": "ours: 10^-2, ten times the paper's, as an epoch has 128 times fewer updates",
         "family.slowing": "ours: r = 10^-6, so that the rate falls to an eighth after 7 million words (the paper: 10^-8)",
         **SAMPLED_CITES,
@@ -99,14 +102,12 @@ def nnlm_brown_batch() -> Recipe:
     """MLP9 of Bengio et al. 2003 on Brown in half an hour of one core: updates of 256 words, at a higher, faster falling rate."""
     made = nnlm()
     own = {
+        **MLP9_CITES,
         "family.width": f"{BENGIO}, table 1: MLP9, m = 30",
-        "family.hidden": f"{BENGIO}, table 1: MLP9, h = 100",
-        "family.direct": f"{BENGIO}, table 1: MLP9, direct connections: no",
         "family.batch": "ours: 256 words an update, so that products are matrix products (the paper: 1)",
         "family.rate": "ours: 10^-2, ten times the paper's, as an epoch has 256 times fewer updates",
         "family.slowing": "ours: r = 10^-6, so that the rate falls to an eighth within 8 epochs (the paper: 10^-8)",
         "family.epochs": "ours: 8 (the paper: 10 to 20, by early stopping)",
-        "family.bias": "ours: log frequencies, which the first epoch would otherwise spend its time on",
         "family.unit": f"{BENGIO}, section 4: a stream of words; ours stops at the ends of the 500 texts",
         "tokenizer.kind": "Brown is tokenized already: words are what stands between spaces",
     }

@@ -92,7 +92,7 @@ def test_decay_that_is_put_off_is_the_decay(softmax: str, decay: float) -> None:
         given = (rng.integers(0, 9, (5, 2)), rng.integers(0, 9, 5), 0.02, rng.integers(0, 9, 6))
         assert late.learn(*given) == pytest.approx(each.learn(*given), rel=1e-9)
         each.settle()
-        factors.add(late._kept)
+        factors.add(late.kept)
     assert len(factors) > 1 and min(factors) >= 0.5
     ends = late.arrays(), each.arrays()
     for name, array in ends[0].items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from foretext import draws
 from foretext.models.nnlm.config import NNLMConfig
-from foretext.models.nnlm.output import HEAD, LEAST, Adaptive, Full, checked, make_output, scatter
+from foretext.models.nnlm.output import HEAD, Adaptive, Full, PutOff, checked, make_output, scatter
 from foretext.models.stream import NOTHING, Stream, boundary_of
 from foretext.types import Arrays, Bits, Floats, Ints, Tokenizer
 
@@ -23,8 +23,8 @@ _DRAWN = 1 << 20
 """About how many numbers are drawn at once."""
 
 
-class Network:
-    """C [V,D]; H [h,(n−1)D] and d [h]; an output layer. All in `dtype`."""
+class Network(PutOff):
+    """C [V,D], its decay put off; H [h,(n−1)D] and d [h]; an output layer. All in `dtype`."""
 
     def __init__(self, config: NNLMConfig, vocabulary: int, share: Floats, dtype: Any = np.float32) -> None:
         self.config, self.dtype = config, dtype
@@ -34,8 +34,6 @@ class Network:
         self.output = make_output(config, vocabulary, share, dtype)
         self.still: Bits = np.zeros(0, np.bool_)
         """Which rows of C stand still [V]; [0]: none does."""
-        self._kept = 1.0
-        """What the rows of C that move are still to be multiplied by (see `output`)."""
 
     def start(self, seed: int, share: Floats) -> None:
         """First values: normal, of variance 1/D in C and 1/inputs in the layers; biases 0, or those of the output the
@@ -64,8 +62,8 @@ class Network:
     def features(self, context: Ints) -> tuple[Floats, Floats, Floats]:
         """`context` [B,n−1] ids → (x [B,(n−1)D], hidden [B,h], inputs of the output layer [B,F+1], the last of them 1)."""
         rows = self.table[context]
-        if self._kept != 1.0:
-            rows *= np.where(self.still[context], 1.0, self._kept)[..., None] if len(self.still) else self._kept
+        if self.kept != 1.0:
+            rows *= np.where(self.still[context], 1.0, self.kept)[..., None] if len(self.still) else self.kept
         x = rows.reshape(len(context), -1)
         hidden = np.tanh(x @ self.weight.T + self.bias)
         parts = [hidden, x] if self.config.direct else [hidden]
@@ -97,21 +95,21 @@ class Network:
         apply(rate, kept)
         if kept != 1.0:
             self.weight *= self.dtype(kept)
-            self._kept *= kept
-            if self._kept < LEAST:
-                self.settle()
+            self.shrink(kept)
         self.weight -= self.dtype(rate) * (back.T @ x)
         self.bias -= self.dtype(rate) * back.sum(axis=0)
-        scatter(self.table, context, into, self.dtype(rate / self._kept), self.still)
+        scatter(self.table, context, into, self.dtype(rate / self.kept), self.still)
         return loss
 
     def settle(self) -> None:
-        """Make the decay that was put off: at the end of each step, so that a checkpoint changes no bit of a run."""
-        if self._kept != 1.0:
-            moving = ~self.still[:, None] if len(self.still) else True
-            np.multiply(self.table, self.dtype(self._kept), out=self.table, where=moving)
-            self._kept = 1.0
+        """Also the output layer's; at the end of each step, so that a checkpoint changes no bit of a run."""
+        super().settle()
         self.output.settle()
+
+    def multiply(self, factor: float) -> None:
+        """The rows of C that move."""
+        moving = ~self.still[:, None] if len(self.still) else True
+        np.multiply(self.table, self.dtype(factor), out=self.table, where=moving)
 
     def log_probability(self, words: Ints, context: Ints) -> Floats:
         """Log-probability [M] of `words` [M] after `context` [M,n−1], nats, over all words."""
@@ -132,7 +130,7 @@ class Network:
 
     def load(self, arrays: Arrays) -> None:
         """Take the parameters that `arrays` wrote; ArtefactError where one is missing or does not fit."""
-        self._kept = 1.0
+        self.kept = 1.0
         self.table[...] = checked(arrays, TABLE, self.table.shape)
         if self.config.hidden:
             self.weight[...] = checked(arrays, f"{HEAD}.hidden.weight", self.weight.shape)

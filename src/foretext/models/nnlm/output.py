@@ -23,8 +23,8 @@ from foretext.models.nnlm.config import NNLMConfig
 from foretext.types import Arrays, Bits, Floats, Ints
 
 HEAD = "heads.next_word"
-LEAST = 0.5
-"""Least factor that is kept aside: no number grows by more than twice, and a factor of 0 divides nothing."""
+_LEAST = 0.5
+"""Least factor that is kept aside: no number grows to more than twice its size, and a factor of 0 divides nothing."""
 NONE_STILL: Bits = np.zeros(0, np.bool_)
 Apply = Callable[[float, float], None]
 """(rate, share of the weights that is kept): makes the update."""
@@ -93,40 +93,55 @@ def by(inputs: Floats, factor: float) -> Floats:
     return made
 
 
-class Full:
+class PutOff:
+    """Weights whose decay is put off: what they are is `kept` times what they hold."""
+
+    kept = 1.0
+
+    def multiply(self, factor: float) -> None:
+        """Multiply the weights that decay."""
+        raise NotImplementedError
+
+    def shrink(self, kept: float) -> None:
+        """An update's decay."""
+        self.kept *= kept
+        if self.kept < _LEAST:
+            self.settle()
+
+    def settle(self) -> None:
+        """Make the decay that was put off."""
+        if self.kept != 1.0:
+            self.multiply(self.kept)
+            self.kept = 1.0
+
+
+class Full(PutOff):
     """Scores of all words: O [V,F+1] = (U, W, b) of Bengio et al. 2003, equation 1."""
 
     def __init__(self, config: NNLMConfig, vocabulary: int, dtype: Any) -> None:
         self.config = config
         self.matrix = np.zeros((vocabulary, config.inputs + 1), dtype)
-        self._kept = 1.0
 
     def learn(self, inputs: Floats, gold: Ints, drawn: Ints) -> tuple[float, Floats, Apply]:
         rows = np.arange(len(gold))
-        scores = by(inputs, self._kept) @ self.matrix.T
+        scores = by(inputs, self.kept) @ self.matrix.T
         own = scores[rows, gold].astype(np.float64)
         errors, normaliser = normalised(scores)
         sums = errors.sum(axis=1)
         loss = float((normaliser - own).sum())
         # errors stay unnormalised: instead of V numbers a word, its inputs and its gradient are divided by the sum.
         errors[rows, gold] -= sums
-        gradient = by(errors @ self.matrix, self._kept) / sums[:, None]
+        gradient = by(errors @ self.matrix, self.kept) / sums[:, None]
 
         def apply(rate: float, kept: float) -> None:
-            self._shrink(kept)
-            added(self.matrix, rate, errors, by(inputs / sums[:, None], 1.0 / self._kept))
+            self.shrink(kept)
+            added(self.matrix, rate, errors, by(inputs / sums[:, None], 1.0 / self.kept))
 
         return loss, gradient, apply
 
-    def _shrink(self, kept: float) -> None:
-        self._kept *= kept
-        if self._kept < LEAST:
-            self.settle()
-
-    def settle(self) -> None:
-        if self._kept != 1.0:
-            self.matrix[:, :-1] *= self.matrix.dtype.type(self._kept)
-            self._kept = 1.0
+    def multiply(self, factor: float) -> None:
+        """All but the bias."""
+        self.matrix[:, :-1] *= self.matrix.dtype.type(factor)
 
     def nats(self, inputs: Floats, gold: Ints) -> Floats:
         self.settle()
@@ -149,7 +164,7 @@ class Full:
         for name, part in self._split().items():
             self.matrix[:, part] = checked(arrays, name, self.matrix[:, part].shape)
         self.matrix[:, -1] = checked(arrays, f"{HEAD}.bias", self.matrix[:, -1].shape)
-        self._kept = 1.0
+        self.kept = 1.0
 
 
 class Sampled(Full):
@@ -164,7 +179,7 @@ class Sampled(Full):
     def learn(self, inputs: Floats, gold: Ints, drawn: Ints) -> tuple[float, Floats, Apply]:
         others = self.matrix[drawn]
         own = self.matrix[gold]
-        met = by(inputs, self._kept)
+        met = by(inputs, self.kept)
         scores = np.empty((len(gold), len(drawn) + 1), inputs.dtype)
         scores[:, 0] = np.einsum("bf,bf->b", met, own) - self.expected[gold]
         scores[:, 1:] = met @ others.T - self.expected[drawn]
@@ -173,11 +188,11 @@ class Sampled(Full):
         errors, normaliser = normalised(scores)
         errors /= errors.sum(axis=1, keepdims=True)
         errors[:, 0] -= 1.0
-        gradient = by(errors[:, 1:] @ others + errors[:, :1] * own, self._kept)
+        gradient = by(errors[:, 1:] @ others + errors[:, :1] * own, self.kept)
 
         def apply(rate: float, kept: float) -> None:
-            self._shrink(kept)
-            moved, by_rate = by(inputs, 1.0 / self._kept), inputs.dtype.type(rate)
+            self.shrink(kept)
+            moved, by_rate = by(inputs, 1.0 / self.kept), inputs.dtype.type(rate)
             scatter(self.matrix, drawn[:, None], errors[:, 1:].T @ moved, by_rate, NONE_STILL)
             scatter(self.matrix, gold[:, None], errors[:, :1] * moved, by_rate, NONE_STILL)
 
