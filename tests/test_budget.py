@@ -70,3 +70,12 @@ def test_a_planned_run_of_phases_trains(job: Job) -> None:
     short = replace(job, recipe=replace(job.recipe, limits=Limits(minutes=0.005, keep=0)))
     stepper, _, _ = budget.planned(short, SILENT)
     assert np.isfinite(stepper.step().loss)
+
+
+@pytest.mark.parametrize(("spent", "told"), [(10.0, ""), (59.9, "1 step at 200 ms"), (30.0, "; 30 s of them were gone before the first")])
+def test_a_budget_that_is_gone_before_the_first_step_is_told(job: Job, monkeypatch: pytest.MonkeyPatch, spent: float, told: str) -> None:
+    rate = Rate(step=0.2, tokens=100.0, evaluation=0.0, checkpoint=0.0, size=1, parameters=1, memory=1, steps=2)
+    monkeypatch.setattr(budget, "_measured", lambda *_: rate)
+    _, _, why = budget.planned(job, SILENT, spent=spent)
+    assert told in why
+    assert ("were gone" in why) == (spent > 15.0)

@@ -14,6 +14,8 @@ from foretext.types import JSON, Stepper
 TRIAL_SHARE = 0.03
 """Share of a time budget that its trial may take; at most `TRIAL_SECONDS`."""
 TRIAL_SECONDS = 10.0
+MUCH = 0.25
+"""Share of a time budget that may be gone before the first step without a word about it."""
 FORECAST_SECONDS = 5.0
 """Of the trial from which a forecast is made."""
 ENDLESS = 1_000_000_000
@@ -26,7 +28,7 @@ def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits
     evaluations are as many as it bears). `spent`: seconds of the budget that are gone."""
     limits = job.recipe.limits
     if limits.steps is not None:
-        return make(job, steps=limits.steps, watch=watch), limits, f"{limits.steps:,} steps, as asked"
+        return make(job, steps=limits.steps, watch=watch), limits, f"{_steps(limits.steps)}, as asked"
     if limits.minutes is None:
         stepper, why = _by_epochs(job, watch)
         return stepper, limits, why
@@ -36,12 +38,15 @@ def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits
     rate = _measured(job, stepper, min(TRIAL_SECONDS, TRIAL_SHARE * 60.0 * limits.minutes), watch)
     limits = trial.affordable(rate, limits, spent=time.monotonic() - began)
     assert limits.minutes is not None
-    steps = trial.plan_steps(rate, limits.minutes, limits, spent=time.monotonic() - began)
+    gone = time.monotonic() - began
+    steps = trial.plan_steps(rate, limits.minutes, limits, spent=gone)
     own = steps if limits.epochs is None else max(1, round(limits.epochs * steps_per_epoch(job)))
     if own < steps:
-        why = f"{limits.epochs:g} epochs are {own:,} steps, within {limits.minutes:g} minutes"
+        why = f"{limits.epochs:g} epochs are {_steps(own)}, within {limits.minutes:g} minutes"
         return _with_length(job, stepper, own, watch), limits, why
-    why = f"{limits.minutes:g} minutes are {steps:,} steps at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
+    why = f"{limits.minutes:g} minutes are {_steps(steps)} at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
+    if gone > MUCH * 60.0 * limits.minutes:
+        why += f"; {gone:.0f} s of them were gone before the first (a family's kernels are compiled once an installation)"
     return _with_length(job, stepper, steps, watch), limits, why
 
 
@@ -70,7 +75,11 @@ def _measured(job: Job, stepper: Stepper, seconds: float, watch: Watch) -> trial
 def _by_epochs(job: Job, watch: Watch) -> tuple[Stepper, str]:
     epochs = _epochs(job)
     steps = max(1, round(epochs * steps_per_epoch(job)))
-    return make(job, steps=steps, watch=watch), f"{epochs:g} epochs are {steps:,} steps"
+    return make(job, steps=steps, watch=watch), f"{epochs:g} epochs are {_steps(steps)}"
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} step" if count == 1 else f"{count:,} steps"
 
 
 def _epochs(job: Job) -> float:
