@@ -66,22 +66,25 @@ def _narrow(model: Model, batch: Batch, names: list[str], wide: dict[str, Any]) 
 
 
 def _softmax() -> None:
-    """The fused output layer and cross-entropy by every entry of every input, in slices of two places, with and
-    without weights (one of them 0)."""
+    """The fused output layer and cross-entropy by every entry of every input, in products of four places (the last of
+    one and a row that only fills up) and slices of two, with and without weights (one of them 0)."""
     generator = torch.Generator().manual_seed(2)
     hidden, table, bias = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((5, 4), (7, 4), (7,)))
     gold, weight = torch.tensor([0, 3, 6, 3, 1]), torch.tensor([1.0, 0.0, 2.0, 1.0, 0.5], dtype=torch.float64)
-    kept, softmax.CHUNK_BYTES = softmax.CHUNK_BYTES, 2 * 4 * len(bias)
+    filling = torch.full((1, 4), 3.0, dtype=torch.float64)
+    kept = dict(softmax.HELD_BYTES), dict(softmax.SLICE_BYTES)
+    softmax.HELD_BYTES["cpu"], softmax.SLICE_BYTES["cpu"] = 4 * 8 * len(bias), 2 * 4 * len(bias)
     try:
         for weights in (None, weight):
             inputs = [x.clone().requires_grad_() for x in (hidden, table, bias)]
 
-            def of(*given: torch.Tensor, weights: torch.Tensor | None = weights) -> torch.Tensor:
-                return softmax.summed_cross_entropy(*given, gold, weights)
+            def of(h: torch.Tensor, *more: torch.Tensor, weights: torch.Tensor | None = weights) -> torch.Tensor:
+                return softmax.summed_cross_entropy(torch.cat([h, filling]), *more, gold, weights)
 
             assert gradcheck(of, inputs, eps=1e-6, atol=1e-8, rtol=1e-6)
             nats = -torch.log_softmax(hidden @ table.T + bias, 1)[torch.arange(5), gold]
             plain = (nats * (1.0 if weights is None else weights)).sum()
             assert abs(float(of(*inputs).detach()) - float(plain)) <= 1e-12
     finally:
-        softmax.CHUNK_BYTES = kept
+        softmax.HELD_BYTES.update(kept[0])
+        softmax.SLICE_BYTES.update(kept[1])

@@ -76,14 +76,32 @@ def test_attention_equals_the_loops_at_every_real_place(kernel, monkeypatch) -> 
 def test_gradients_check_and_never_cross_sequences(kernel) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     sequence = torch.tensor([[0, 0, 1, -1]])
-    q, k, v = (torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    bias = attention_bias(batch_of(sequence), q)
-    assert torch.autograd.gradcheck(lambda *qkv: kernel(*qkv, bias, 0.0), (q, k, v))
-    kernel(q, k, v, bias, 0.0)[:, :, :2].sum().backward()
-    for x in (k, v):
-        assert x.grad is not None
-        assert torch.count_nonzero(x.grad[:, :, 2:]) == 0, "a gradient crossed into another sequence or padding"
-        assert torch.count_nonzero(v.grad[:, :, :2]) == 12
+    qkv = torch.randn(1, 4, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    bias = attention_bias(batch_of(sequence), qkv)
+    assert torch.autograd.gradcheck(lambda qkv: kernel(qkv, bias, 0.0), qkv)
+    kernel(qkv, bias, 0.0)[:, :2].sum().backward()
+    assert qkv.grad is not None
+    assert torch.count_nonzero(qkv.grad[:, 2:]) == 0, "a gradient crossed into another sequence or padding"
+    assert torch.count_nonzero(qkv.grad[:, :2, 2]) == 12
+
+
+def test_the_gradient_of_dropped_weights_is_autograds() -> None:
+    """Against the same mask through autograd's own products."""
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 5, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+    bias = attention_bias(batch_of(torch.tensor([[0, 0, 1, 1, 1], [2, 2, 2, 2, -1]])), qkv)
+    pull = torch.randn(2, 5, 8, dtype=torch.float64)
+    torch.manual_seed(4)
+    found = matmul_attention(qkv, bias, 0.3)
+    torch.manual_seed(4)
+    kept = torch.native_dropout(torch.ones(4, 5, 5, dtype=torch.float64), 0.3, True)[1].view(2, 2, 5, 5)
+    assert 0 < int(kept.sum()) < 100
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    weights = torch.softmax(q @ k.transpose(2, 3) / 2 + bias, dim=-1) * kept / 0.7
+    expected = (weights @ v).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    got, want = (torch.autograd.grad((x * pull).sum(), qkv)[0] for x in (found, expected))
+    torch.testing.assert_close(got, want, atol=1e-12, rtol=0)
 
 
 def test_dropout_drops_weights_in_training_only_and_from_the_global_generator() -> None:

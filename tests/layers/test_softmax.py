@@ -8,7 +8,8 @@ from foretext.layers.softmax import logits, summed_cross_entropy
 
 @pytest.fixture(params=[40, 10**9], ids=["a place a slice", "one slice"])
 def _slices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "CHUNK_BYTES", request.param)
+    for table in (softmax.HELD_BYTES, softmax.SLICE_BYTES):
+        monkeypatch.setitem(table, "cpu", request.param)
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -92,15 +93,43 @@ def test_a_place_of_weight_zero_adds_nothing_even_where_its_loss_is_infinite() -
     assert not hidden.grad[6].any()
 
 
-@pytest.mark.parametrize(("held", "rows"), [(1, [1] * 7), (40, [2, 2, 2, 1]), (70, [3, 3, 1]), (10**9, [7])])
-def test_a_slice_holds_no_more_logits_than_asked(monkeypatch: pytest.MonkeyPatch, held: int, rows: list[int]) -> None:
-    """`held` bytes of fp32: 20 a place of five entries, and one place at least."""
-    seen, real = [], torch.log_softmax
-    monkeypatch.setattr(softmax, "CHUNK_BYTES", held)
-    monkeypatch.setattr(torch, "log_softmax", lambda x, dim: seen.append(tuple(x.shape)) or real(x, dim=dim))
+@pytest.mark.parametrize(
+    ("held", "sliced", "products", "slices"),
+    [
+        (1, 1, [1] * 7, [1] * 7),
+        (80, 10**9, [2, 2, 2, 1], [2, 2, 2, 1]),
+        (10**9, 40, [7], [2, 2, 2, 1]),
+        (160, 60, [4, 3], [3, 1, 3]),
+        (10**9, 10**9, [7], [7]),
+    ],
+)
+def test_no_more_scores_are_held_or_passed_over_at_once_than_asked(
+    monkeypatch: pytest.MonkeyPatch, held: int, sliced: int, products: list[int], slices: list[int]
+) -> None:
+    """Five entries: 40 bytes a place in the products' float64, 20 in the fp32 that slices are counted in; one place at least."""
+    seen: dict[str, list[int]] = {"products": [], "slices": []}
+    log_softmax, matmul = torch.log_softmax, torch.matmul
+    monkeypatch.setitem(softmax.HELD_BYTES, "cpu", held)
+    monkeypatch.setitem(softmax.SLICE_BYTES, "cpu", sliced)
+    monkeypatch.setattr(torch, "log_softmax", lambda x, dim: seen["slices"].append(len(x)) or log_softmax(x, dim=dim))
+    monkeypatch.setattr(torch, "matmul", lambda a, b: seen["products"].append(len(a)) or matmul(a, b))
     hidden, table, bias = inputs()
-    summed_cross_entropy(hidden, table, bias, torch.zeros(7, dtype=torch.long))
-    assert seen == [(count, 5) for count in rows]
+    with torch.no_grad():
+        summed_cross_entropy(hidden, table, bias, torch.zeros(7, dtype=torch.long))
+    assert seen == {"products": products, "slices": slices}
+
+
+@pytest.mark.usefixtures("_slices")
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 0.5, 0.0, 2.0])])
+def test_rows_beyond_the_gold_ones_add_nothing(weight: torch.Tensor | None) -> None:
+    hidden, table, bias = inputs()
+    gold = torch.tensor([0, 4, 2, 2])
+    expected = summed_cross_entropy(hidden[:4], table, bias, gold, weight)
+    found = summed_cross_entropy(hidden, table, bias, gold, weight)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    wanted = torch.autograd.grad(expected, (hidden, table, bias))
+    for got, want in zip(torch.autograd.grad(found, (hidden, table, bias)), wanted, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-12, rtol=0)
 
 
 def test_only_the_gradients_asked_for_are_given_and_in_their_inputs_dtype() -> None:

@@ -27,6 +27,7 @@ from foretext.text.corpus import CorpusConfig, open_corpus, strings_corpus
 from foretext.training import checkpoint, distributed, trial
 from foretext.training.config import Limits
 from foretext.training.distributed import Crew, Leader, Worker
+from foretext.training.optimizers import fast_bf16
 from foretext.training.progress import SilentWatch
 from foretext.training.ranks import Alone, owners, share
 from foretext.training.run import run
@@ -74,6 +75,8 @@ def apart(a, b):
 def test_the_same_losses_whatever_the_number_of_processes(crews, size, parts, optimizer):
     """Over 24 updates, two heads, two phases, with dropout; held-out losses too; and again, to the bit."""
     told = {"parts": parts, "optimizer": optimizer}
+    rough = optimizer == "muon" and fast_bf16(torch.device("cpu"))  # a gradient's last bit may turn a bf16 number
+    near = 2e-4 if rough else 1e-5
     one = built(None, crowd.SMALL_BERT, **told)
     several, again = [], []
     reports = [one.step() for _ in range(one.total)]
@@ -83,12 +86,12 @@ def test_the_same_losses_whatever_the_number_of_processes(crews, size, parts, op
         run_of += [stepper.step() for _ in range(stepper.total)]
         held_out = stepper.evaluate()
         assert held_out.keys() == end.keys()
-        assert held_out == pytest.approx(end, rel=1e-5)
-        assert apart(one.state(), stepper.state()) < 1e-4
+        assert held_out == pytest.approx(end, rel=near)
+        assert apart(one.state(), stepper.state()) < (1e-2 if rough else 1e-4)
     for a, b in zip(reports, several, strict=True):
-        assert b.loss == pytest.approx(a.loss, rel=1e-5)
-        assert b.parts == pytest.approx(a.parts, rel=1e-5)
-        assert b.norm == pytest.approx(a.norm, rel=1e-4)
+        assert b.loss == pytest.approx(a.loss, rel=near)
+        assert b.parts == pytest.approx(a.parts, rel=near)
+        assert b.norm == pytest.approx(a.norm, rel=10 * near)
         assert (b.count, b.tokens, b.done, b.rate) == (a.count, a.tokens, a.done, a.rate)
     assert again == (several if parts == 2 else [])
     assert len({report.loss for report in reports}) == len(reports)
@@ -495,7 +498,8 @@ def test_pretrain_with_two_processes_stopped_by_a_signal_to_all_resumes_with_one
     straight = pretrain(recipe, corpus, tmp_path / "straight", limits=limits, setting=setting)
     one, two = (training_losses(model.path / "training.jsonl") for model in (straight, made))
     assert len(one) == len(two) == 120
-    assert two[:60] == pytest.approx(one[:60], rel=1e-5)
+    near = 2e-4 if fast_bf16(torch.device("cpu")) else 1e-5  # the recipe's Muon multiplies in bf16 there
+    assert two[:60] == pytest.approx(one[:60], rel=near)
     assert two == pytest.approx(one, rel=1e-3)  # rounding grows over hundreds of updates
 
 

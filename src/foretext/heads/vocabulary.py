@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foretext.layers.initial import initialise
-from foretext.layers.ragged import gather, tensor
+from foretext.layers.ragged import filled, gather, tensor
 from foretext.layers.softmax import logits, summed_cross_entropy
 from foretext.layers.transformer import ACTIVATIONS, Activation
 from foretext.types import Batch, Encoder, Floats, Target, TokenVectors
@@ -72,8 +72,8 @@ class MaskedHead(nn.Module):
     def loss(self, vectors: Mapping[str, TokenVectors], target: Target) -> Tensor:
         """Σ weight · −log p(gold), a scalar (nats). No target: 0, still connected to the graph."""
         weight_M = None if target.weight is None else tensor(target.weight)
-        hidden_MD = self._transform(vectors, target)
-        return summed_cross_entropy(hidden_MD, self.table.weight, self.bias, tensor(target.gold), weight_M)
+        hidden_PD = self._transform(vectors, filled(tensor(target.at)))
+        return summed_cross_entropy(hidden_PD, self.table.weight, self.bias, tensor(target.gold), weight_M)
 
     def places(self, batch: Batch, target: Target) -> Mapping[str, Tensor] | None:
         """The flat places that `loss` reads, by source; None (all) where slots of weight 0 repeat a place."""
@@ -81,21 +81,22 @@ class MaskedHead(nn.Module):
 
     def predict(self, vectors: Mapping[str, TokenVectors], target: Target | None = None) -> Tensor:
         """Log-probabilities [M,V] at the target's places, or at all R·T places in order."""
-        return F.log_softmax(logits(self._transform(vectors, target), self.table.weight, self.bias), dim=-1)
+        at_M = None if target is None else tensor(target.at)
+        return F.log_softmax(logits(self._transform(vectors, at_M), self.table.weight, self.bias), dim=-1)
 
     def measures(self, vectors: Mapping[str, TokenVectors], target: Target) -> Mapping[str, Tensor]:
         """Sums by name: "correct", how many counted places have their gold entry first. Costs the output product once more."""
         with torch.no_grad():
-            scores_MV = logits(self._transform(vectors, target), self.table.weight, self.bias)
-            hit_M = scores_MV.argmax(-1) == tensor(target.gold)
+            scores_PV = logits(self._transform(vectors, filled(tensor(target.at))), self.table.weight, self.bias)
+            hit_M = scores_PV.argmax(-1)[: len(target.gold)] == tensor(target.gold)
             if target.weight is not None:
                 hit_M = hit_M & (tensor(target.weight) > 0)
             return {"correct": hit_M.sum()}
 
-    def _transform(self, vectors: Mapping[str, TokenVectors], target: Target | None) -> Tensor:
+    def _transform(self, vectors: Mapping[str, TokenVectors], at_M: Tensor | None) -> Tensor:
         """Dense → GELU → LayerNorm at the places only: the step that costs most runs on a fifth of the tokens or less."""
         top_RTD = vectors[self.source].layers[-1]
-        hidden_MD = top_RTD.flatten(0, 1) if target is None else gather(top_RTD, tensor(target.at))
+        hidden_MD = top_RTD.flatten(0, 1) if at_M is None else gather(top_RTD, at_M)
         out: Tensor = self.norm(self.activation(self.dense(hidden_MD)))
         return out
 

@@ -7,17 +7,18 @@ R rows · T tokens a row · H heads · D width · d = D/H
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from foretext.layers.ragged import gather, tensor
 from foretext.types import TokenBatch
 
 Sees = Literal["both", "left"]
-Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+Kernel = Callable[[Tensor, Tensor, float], Tensor]
 
 MATMUL_LIMIT = 512
 """Longest row, in tokens, for which plain matrix products beat the fused kernel on a CPU (`docs/LOG.md`)."""
@@ -53,18 +54,65 @@ def attention_bias(batch: TokenBatch, like: Tensor, sees: Sees = "both") -> Tens
     return torch.where(seen_RTT, blank, blank - math.inf)[:, None]
 
 
-def matmul_attention(q_RHTd: Tensor, k_RHTd: Tensor, v_RHTd: Tensor, bias_R1TT: Tensor, rate: float) -> Tensor:
-    """softmax(q·kᵀ/√d + bias)·v by two batched products (Vaswani et al. 2017, equation 1); dropout on the weights."""
-    scores_RHTT = torch.matmul(q_RHTd * (1.0 / math.sqrt(q_RHTd.shape[-1])), k_RHTd.transpose(-1, -2))
-    weights_RHTT = torch.softmax(scores_RHTT + bias_R1TT, dim=-1)
-    if rate:
-        weights_RHTT = F.dropout(weights_RHTT, rate)
-    return torch.matmul(weights_RHTT.to(v_RHTd.dtype), v_RHTd)
+def matmul_attention(qkv_RT3Hd: Tensor, bias_R1TT: Tensor, rate: float) -> Tensor:
+    """softmax(q·kᵀ/√d + bias)·v by two batched products (Vaswani et al. 2017, equation 1); dropout on the weights.
+
+    [R,T,D] from queries, keys and values [R,T,3,H,d]. First derivatives only.
+    """
+    mixed_RTD: Tensor = _MatmulAttention.apply(qkv_RT3Hd, bias_R1TT, rate)  # type: ignore[no-untyped-call]
+    return mixed_RTD
 
 
-def fused_attention(q_RHTd: Tensor, k_RHTd: Tensor, v_RHTd: Tensor, bias_R1TT: Tensor, rate: float) -> Tensor:
+class _MatmulAttention(torch.autograd.Function):
+    """Differentiated by hand: autograd would copy q, k, v and their gradients into three layouts one by one (a
+    twentieth of a small model's step, `docs/LOG.md`). B = R·H."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv_RT3Hd: Tensor, bias_R1TT: Tensor, rate: float) -> Tensor:
+        R, T, _, H, d = qkv_RT3Hd.shape
+        parts_3RHTd = qkv_RT3Hd.new_empty(3, R, H, T, d)
+        _scale_first(qkv_RT3Hd.permute(2, 0, 3, 1, 4), parts_3RHTd)
+        parts_3BTd = parts_3RHTd.view(3, R * H, T, d)
+        q_BTd, k_BTd, v_BTd = parts_3BTd.unbind()
+        scores_RHTT = torch.bmm(q_BTd, k_BTd.transpose(1, 2)).view(R, H, T, T)
+        weights_BTT = torch.softmax(scores_RHTT + bias_R1TT, dim=-1).view(R * H, T, T)
+        dropped_BTT, kept_BTT = torch.native_dropout(weights_BTT, rate, True) if rate else (weights_BTT, None)
+        ctx.save_for_backward(parts_3BTd, weights_BTT, dropped_BTT, kept_BTT)
+        ctx.rate = rate
+        return torch.bmm(dropped_BTT, v_BTd).view(R, H, T, d).transpose(1, 2).reshape(R, T, H * d)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_mixed_RTD: Tensor) -> tuple[Tensor, None, None]:
+        parts_3BTd, weights_BTT, dropped_BTT, kept_BTT = ctx.saved_tensors
+        q_BTd, k_BTd, v_BTd = parts_3BTd.unbind()
+        R, (B, T, d) = len(d_mixed_RTD), v_BTd.shape
+        d_mixed_BTd = d_mixed_RTD.reshape(R, T, -1, d).transpose(1, 2).reshape(B, T, d)
+        d_parts_3BTd = torch.empty_like(parts_3BTd)
+        d_q_BTd, d_k_BTd, d_v_BTd = d_parts_3BTd.unbind()
+        torch.bmm(dropped_BTT.transpose(1, 2), d_mixed_BTd, out=d_v_BTd)
+        d_weights_BTT = torch.bmm(d_mixed_BTd, v_BTd.transpose(1, 2))
+        if kept_BTT is not None:
+            d_weights_BTT.mul_(kept_BTT).mul_(1.0 / (1.0 - ctx.rate))
+        d_scores_BTT = torch._softmax_backward_data(d_weights_BTT, weights_BTT, -1, weights_BTT.dtype)
+        torch.bmm(d_scores_BTT, k_BTd, out=d_q_BTd)
+        torch.bmm(d_scores_BTT.transpose(1, 2), q_BTd, out=d_k_BTd)  # q is scaled already
+        d_qkv_RT3Hd = d_mixed_RTD.new_empty(R, T, 3, B // R, d)
+        _scale_first(d_parts_3BTd.view(3, R, -1, T, d), d_qkv_RT3Hd.permute(2, 0, 3, 1, 4))
+        return d_qkv_RT3Hd, None, None
+
+
+def _scale_first(from_3RHTd: Tensor, to_3RHTd: Tensor) -> None:
+    """Copy into another layout, the queries (or their gradient) times 1/√d on the way."""
+    torch.mul(from_3RHTd[0], 1.0 / math.sqrt(from_3RHTd.shape[-1]), out=to_3RHTd[0])
+    to_3RHTd[1:].copy_(from_3RHTd[1:])
+
+
+def fused_attention(qkv_RT3Hd: Tensor, bias_R1TT: Tensor, rate: float) -> Tensor:
     """The same by torch's fused kernel: never holds the weights in memory; the choice on GPUs and for long rows."""
-    return F.scaled_dot_product_attention(q_RHTd, k_RHTd, v_RHTd, attn_mask=bias_R1TT, dropout_p=rate)
+    q_RHTd, k_RHTd, v_RHTd = qkv_RT3Hd.permute(2, 0, 3, 1, 4)
+    mixed_RHTd = F.scaled_dot_product_attention(q_RHTd, k_RHTd, v_RHTd, attn_mask=bias_R1TT, dropout_p=rate)
+    return mixed_RHTd.transpose(1, 2).flatten(2)
 
 
 def best_kernel(device: str, tokens: int) -> Kernel:
@@ -89,10 +137,7 @@ class Attention(nn.Module):
     def forward(self, x_RTD: Tensor, bias_R1TT: Tensor, wanted_M: Tensor | None = None) -> Tensor:
         """[R,T,D]; with `wanted_M` only the vectors at these flat places, [M,D]."""
         R, T, D = x_RTD.shape
-        q_RHTd, k_RHTd, v_RHTd = self.qkv(x_RTD).view(R, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        kernel = best_kernel(x_RTD.device.type, T)
-        rate = self.dropout_rate if self.training else 0.0
-        mixed_RHTd = kernel(q_RHTd, k_RHTd, v_RHTd, bias_R1TT, rate)
-        mixed_RTD = mixed_RHTd.transpose(1, 2).reshape(R, T, D)
+        qkv_RT3Hd = self.qkv(x_RTD).view(R, T, 3, self.heads, D // self.heads)
+        mixed_RTD = best_kernel(x_RTD.device.type, T)(qkv_RT3Hd, bias_R1TT, self.dropout_rate if self.training else 0.0)
         out: Tensor = self.out(mixed_RTD if wanted_M is None else gather(mixed_RTD, wanted_M))
         return out

@@ -1,6 +1,6 @@
 """Large softmaxes without large intermediates.
 
-M places · V vocabulary · D width
+M places · P ≥ M places with what fills up · V vocabulary · D width
 """
 
 from typing import Any
@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_BYTES = 8 << 20
-"""fp32 logits held at once: small enough for a processor's last-level cache, large enough for full-speed products."""
+HELD_BYTES = {"cpu": 16 << 20, "cuda": 256 << 20}
+"""Scores held at once, by device type, in the dtype of the products: enough rows for full-speed products."""
+SLICE_BYTES = {"cpu": 1 << 20, "cuda": 256 << 20}
+"""fp32 scores that the passes between the products (softmax, its gradient) go over one after another: what stays in a
+core's own cache (`docs/LOG.md`)."""
 
 
 def logits(hidden_MD: Tensor, table_VD: Tensor, bias_V: Tensor) -> Tensor:
@@ -19,17 +22,17 @@ def logits(hidden_MD: Tensor, table_VD: Tensor, bias_V: Tensor) -> Tensor:
 
 
 def summed_cross_entropy(
-    hidden_MD: Tensor, table_VD: Tensor, bias_V: Tensor, gold_M: Tensor, weight_M: Tensor | None = None
+    hidden_PD: Tensor, table_VD: Tensor, bias_V: Tensor, gold_M: Tensor, weight_M: Tensor | None = None
 ) -> Tensor:
     """Σ_m weight_m · −log softmax(h_m·Eᵀ + b)[gold_m], a scalar (nats), in slices of places.
 
     Because it is a sum, the gradient of the scores is known as soon as they are: each slice is turned into gradients
     of `hidden`, `table` and `bias` at once and dropped, so memory holds one slice of [slice,V] instead of [M,V] several
     times over. Products run in autocast's dtype where that is on; softmax and sums in fp32 at least. A place of weight
-    0 adds exactly nothing. First derivatives only.
+    0 adds exactly nothing, nor do rows of `hidden` beyond M, which only fill up (`ragged.filled`). First derivatives only.
     """
     result: Tensor = _SummedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_MD, table_VD, bias_V, gold_M.long(), weight_M, torch.is_grad_enabled()
+        hidden_PD, table_VD, bias_V, gold_M.long(), weight_M, torch.is_grad_enabled()
     )
     return result
 
@@ -43,20 +46,20 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        hidden_MD: Tensor,
+        hidden_PD: Tensor,
         table_VD: Tensor,
         bias_V: Tensor,
         gold_M: Tensor,
         weight_M: Tensor | None,
         differentiate: bool,
     ) -> Tensor:
-        device = hidden_MD.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_MD.dtype
+        device = hidden_PD.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_PD.dtype
         with torch.autocast(device, enabled=False):
             loss, *gradients = _forward(
-                hidden_MD.to(dtype), table_VD.to(dtype), bias_V, gold_M, weight_M, differentiate
+                hidden_PD.to(dtype), table_VD.to(dtype), bias_V, gold_M, weight_M, differentiate
             )
-        ctx.dtypes = hidden_MD.dtype, table_VD.dtype, bias_V.dtype
+        ctx.dtypes = hidden_PD.dtype, table_VD.dtype, bias_V.dtype
         ctx.save_for_backward(*gradients)
         return loss
 
@@ -71,32 +74,53 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 
 def _forward(
-    hidden_MD: Tensor, table_VD: Tensor, bias_V: Tensor, gold_M: Tensor, weight_M: Tensor | None, differentiate: bool
+    hidden_PD: Tensor, table_VD: Tensor, bias_V: Tensor, gold_M: Tensor, weight_M: Tensor | None, differentiate: bool
 ) -> tuple[Tensor, ...]:
-    """The loss, and with `differentiate` its gradients by hidden, table and bias."""
-    wide = torch.promote_types(hidden_MD.dtype, torch.float32)
-    loss = torch.zeros((), dtype=wide, device=hidden_MD.device)
-    d_hidden_MD = torch.empty_like(hidden_MD, dtype=wide)
-    d_table_VD = torch.zeros_like(table_VD, dtype=wide)
+    """The loss, and with `differentiate` its gradients by hidden, table and bias. P ≥ M: rows beyond M only fill up."""
+    device = hidden_PD.device.type
+    wide = torch.promote_types(hidden_PD.dtype, torch.float32)
+    loss = torch.zeros((), dtype=wide, device=hidden_PD.device)
+    d_hidden_PD = torch.empty_like(hidden_PD, dtype=wide)
+    d_table_VD = table_VD.new_zeros((), dtype=wide).expand_as(table_VD)
     d_bias_V = torch.zeros_like(bias_V, dtype=wide)
-    size = max(1, CHUNK_BYTES // (4 * len(bias_V)))
-    for start in range(0, len(hidden_MD), size):
-        h_mD, gold_m1 = hidden_MD[start : start + size], gold_M[start : start + size, None]
-        scores_mV = torch.matmul(h_mD, table_VD.t()).to(wide).add_(bias_V)
-        log_mV = torch.log_softmax(scores_mV, dim=-1)
-        nats_m1 = -log_mV.gather(1, gold_m1)
-        if weight_M is not None:
-            weight_m1 = weight_M[start : start + size, None].to(wide)
-            nats_m1 = torch.where(weight_m1 > 0, nats_m1 * weight_m1, torch.zeros_like(nats_m1))
-        loss += nats_m1.sum()
-        if not differentiate:
+    held = max(1, HELD_BYTES[device] // (hidden_PD.element_size() * len(bias_V)))
+    for start in range(0, len(hidden_PD), held):
+        h_hD = hidden_PD[start : start + held]
+        scores_hV = torch.matmul(h_hD, table_VD.t())
+        gold_h = gold_M[start : start + held]
+        weight_h = None if weight_M is None else weight_M[start : start + held].to(wide)
+        loss += _to_gradients(scores_hV, bias_V, gold_h, weight_h, d_bias_V if differentiate else None)
+        if differentiate:
+            d_hidden_PD[start : start + held] = torch.matmul(scores_hV, table_VD)
+            product_VD = torch.matmul(scores_hV.t(), h_hD).to(wide)
+            d_table_VD = product_VD if start == 0 else d_table_VD.add_(product_VD)
+    return (loss, d_hidden_PD, d_table_VD, d_bias_V) if differentiate else (loss,)
+
+
+def _to_gradients(
+    scores_hV: Tensor, bias_V: Tensor, gold_m: Tensor, weight_m: Tensor | None, d_bias_V: Tensor | None
+) -> Tensor:
+    """The summed loss of h places, of which the first m have a `gold`. With `d_bias` their scores (without the bias)
+    are replaced by the loss's gradients, which are also added to it."""
+    loss = torch.zeros((), dtype=bias_V.dtype, device=bias_V.device)
+    size = max(1, SLICE_BYTES[bias_V.device.type] // (4 * len(bias_V)))
+    for start in range(0, len(gold_m), size):
+        gold_s1 = gold_m[start : start + size, None]
+        part_sV = scores_hV[start : start + len(gold_s1)]
+        log_sV = torch.log_softmax(widened(part_sV) + bias_V, dim=-1)
+        nats_s1 = -log_sV.gather(1, gold_s1)
+        if weight_m is not None:
+            weight_s1 = weight_m[start : start + size, None]
+            nats_s1 = torch.where(weight_s1 > 0, nats_s1 * weight_s1, torch.zeros_like(nats_s1))
+        loss += nats_s1.sum()
+        if d_bias_V is None:
             continue
-        d_mV = log_mV.exp_()
-        d_mV.scatter_add_(1, gold_m1, -torch.ones_like(nats_m1))
-        if weight_M is not None:
-            d_mV.mul_(weight_m1)
-        d_bias_V += d_mV.sum(0)
-        narrow_mV = d_mV.to(h_mD.dtype)
-        d_hidden_MD[start : start + size] = torch.matmul(narrow_mV, table_VD)
-        d_table_VD += torch.matmul(narrow_mV.t(), h_mD)
-    return (loss, d_hidden_MD, d_table_VD, d_bias_V) if differentiate else (loss,)
+        d_sV = log_sV.exp_()
+        d_sV.scatter_add_(1, gold_s1, -torch.ones_like(nats_s1))
+        if weight_m is not None:
+            d_sV.mul_(weight_s1)
+        d_bias_V += d_sV.sum(0)
+        part_sV.copy_(d_sV)
+    if d_bias_V is not None:
+        scores_hV[len(gold_m) :] = 0
+    return loss

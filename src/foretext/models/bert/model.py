@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from foretext.layers.attention import Attention, attention_bias
 from foretext.layers.embeddings import TokenEmbeddings
 from foretext.layers.initial import initialise
-from foretext.layers.ragged import gather, scattered, tensor
+from foretext.layers.ragged import filled, gather, scattered, tensor
 from foretext.layers.transformer import Block, FeedForward
 from foretext.models.bert.config import BertConfig
 from foretext.types import TokenBatch, TokenVectors
@@ -68,10 +68,10 @@ class Bert(nn.Module):
         for block in self.layers[:-1]:
             vectors.append(block(vectors[-1], bias_R1TT))
         wanted_M = None if batch.wanted is None else tensor(batch.wanted)
-        top = self.layers[-1](vectors[-1], bias_R1TT, wanted_M)
+        top = self.layers[-1](vectors[-1], bias_R1TT, None if wanted_M is None else filled(wanted_M))
         if self.final_norm is not None:
             top = self.final_norm(top)
-        vectors.append(top if wanted_M is None else scattered(top, wanted_M, *x_RTD.shape[:2]))
+        vectors.append(top if wanted_M is None else scattered(top[: len(wanted_M)], wanted_M, *x_RTD.shape[:2]))
         return TokenVectors(layers=tuple(vectors), batch=batch, summary=self._summary(vectors[-1], batch))
 
     def groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
