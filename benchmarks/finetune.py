@@ -3,8 +3,9 @@
     python -m benchmarks.finetune
 
 The weights are a BERT-mini pretrained here for some updates, published architecture. Ours: `transfer`, how = finetune, at its
-defaults. The peer: BertForSequenceClassification under the Trainer, fp32 and defaults but for the learning rate, which is
-ours (its 5e-5 is for wider models). Same texts, pieces, cut-off, batch size and number of passes; a round is a whole
+defaults but for precision = "bf16" (which is fp32 on a processor without bf16 instructions). The peer:
+BertForSequenceClassification under the Trainer, defaults (fp32) but for the learning rate, which is ours (its 5e-5 is for
+wider models); and again with bf16. Same texts, pieces, cut-off, batch size and number of passes; a round is a whole
 fine-tuning with another seed, units are training texts. The score is the accuracy on held-out texts, and a ratio counts at
 equal score only: ours may lie at most one standard error of the test set below the peer's.
 """
@@ -84,7 +85,7 @@ def ours(spec: dict[str, Any], channel: Channel) -> None:
     """A side: whole transfers."""
     source, data = load_pretrained(spec["weights"]), read_json(Path(spec["data"]))
     task = ClassifyConfig(dev_share=0.0)
-    strategy = StrategyConfig(how="finetune", batch=BATCH, epochs=spec["epochs"], least_steps=1)
+    strategy = StrategyConfig(how="finetune", batch=BATCH, epochs=spec["epochs"], least_steps=1, precision="bf16")
     channel.ready()
     for number, _ in enumerate(channel.requests()):
         clock = Clock(spec["cuda"])
@@ -113,6 +114,7 @@ def peer(spec: dict[str, Any], channel: Channel) -> None:
             arguments = TrainingArguments(
                 output_dir=folder, num_train_epochs=spec["epochs"], per_device_train_batch_size=BATCH, seed=number,
                 learning_rate=spec["rate"], use_cpu=not spec["cuda"], report_to="none", save_strategy="no", disable_tqdm=True,
+                bf16=spec["bf16"],
             )
             collator = DataCollatorWithPadding(peers.tokenizer(Path(spec["weights"]) / "tokenizers" / "text"))
             model = network(source, len(labels))
@@ -178,7 +180,9 @@ def measure(arguments: argparse.Namespace) -> Cell:
         }
         sides = {"ours": {**common, "run": "benchmarks.finetune:ours"}}
         if not peers.missing():
-            sides["hf fp32"] = {**common, "run": "benchmarks.finetune:peer"}
+            sides["hf fp32"] = {**common, "run": "benchmarks.finetune:peer", "bf16": False}
+            sides["hf bf16"] = {**common, "run": "benchmarks.finetune:peer", "bf16": True}
+        sides = {name: spec for name, spec in sides.items() if not arguments.sides or name in arguments.sides}
         with started(sides, inline=arguments.inline) as running:
             rounds = alternate(running, Request(seconds=0), rounds=arguments.rounds, quiet=arguments.inline)
         accuracy = {side: quartiles([r.extra["accuracy"] for r in found])[1] for side, found in rounds.items()}
@@ -188,7 +192,7 @@ def measure(arguments: argparse.Namespace) -> Cell:
             behind = accuracy["hf fp32"] - accuracy["ours"]
             checks = [Check(name="accuracy that ours is behind", value=behind, limit=error, note="one standard error of the test set")]
         return cell(
-            f"finetune-{arguments.set}",
+            f"finetune-{arguments.set}-{arguments.length}",
             "finetune",
             config={
                 "unit": "training texts", "gate": GATE, "gated": ["hf fp32"], "size": arguments.size, "batch": BATCH,
@@ -230,6 +234,7 @@ def main(given: Sequence[str] | None = None) -> list[Cell]:
     parser.add_argument("--epochs", type=float, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5, help="whole fine-tunings a side, one seed each")
+    parser.add_argument("--sides", nargs="+", help="only these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of cells")
     parser.add_argument("--inline", action="store_true", help="threads of this process instead of processes (tests)")

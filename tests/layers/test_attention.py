@@ -16,6 +16,7 @@ from foretext.layers.attention import (
     matmul_attention,
     visible,
 )
+from foretext.layers.dropout import kept
 from foretext.types import TokenBatch
 
 numbers = st.lists(st.integers(-1, 2), min_size=1, max_size=7)
@@ -94,10 +95,10 @@ def test_the_gradient_of_dropped_weights_is_autograds() -> None:
     torch.manual_seed(4)
     found = matmul_attention(qkv, bias, 0.3)
     torch.manual_seed(4)
-    kept = torch.native_dropout(torch.ones(4, 5, 5, dtype=torch.float64), 0.3, True)[1].view(2, 2, 5, 5)
-    assert 0 < int(kept.sum()) < 100
+    stays, scale = kept(torch.empty(2, 2, 5, 5, dtype=torch.float64), 0.3)
+    assert 0 < int(stays.sum()) < 100
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    weights = torch.softmax(q @ k.transpose(2, 3) / 2 + bias, dim=-1) * kept / 0.7
+    weights = torch.softmax(q @ k.transpose(2, 3) / 2 + bias, dim=-1) * stays * scale
     expected = (weights @ v).transpose(1, 2).flatten(2)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
     got, want = (torch.autograd.grad((x * pull).sum(), qkv)[0] for x in (found, expected))

@@ -11,6 +11,7 @@ import numpy as np
 from foretext.data.packing import best_fit
 from foretext.data.plan import offsets, spread
 from foretext.data.render import Rendered, Tally, joined, tally
+from foretext.layers.sizes import rounded
 from foretext.types import Forms, Ints, Origin, TokenBatch
 
 
@@ -52,7 +53,7 @@ class Prepared:
 
     def batch(self, examples: Ints, *, one_row: bool = False) -> TokenBatch:
         """The windows of these examples, numbered 0… in the order given, packed into rows as long as the longest
-        window; `one_row`: all in a single row without padding, for encoders that never look around."""
+        window (and a sixteenth more at most); `one_row`: all in a single row without padding, for encoders that never look around."""
         counts = self.sequences[examples + 1] - self.sequences[examples]
         which = spread(self.sequences[examples], counts)
         lengths = self.lengths[which]
@@ -89,7 +90,7 @@ def _places(lengths: Ints, *, one_row: bool) -> tuple[Ints, Ints, int]:
     if one_row:
         ends = offsets(lengths)
         return np.zeros(len(lengths), np.int64), ends[:-1], max(int(ends[-1]), 1)
-    width = max(int(lengths.max()) if len(lengths) else 0, 1)
+    width = max(rounded(int(lengths.max()), octave=16) if len(lengths) else 0, 1)
     row = best_fit(lengths, width)
     order = np.argsort(row, kind="stable")
     before = offsets(lengths[order])[:-1]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from foretext.layers.dropout import kept
 from foretext.layers.ragged import gather, tensor
 from foretext.types import TokenBatch
 
@@ -76,9 +77,11 @@ class _MatmulAttention(torch.autograd.Function):
         q_BTd, k_BTd, v_BTd = parts_3BTd.unbind()
         scores_RHTT = torch.bmm(q_BTd, k_BTd.transpose(1, 2)).view(R, H, T, T)
         weights_BTT = torch.softmax(scores_RHTT + bias_R1TT, dim=-1).view(R * H, T, T)
-        dropped_BTT, kept_BTT = torch.native_dropout(weights_BTT, rate, True) if rate else (weights_BTT, None)
+        dropped_BTT, kept_BTT, ctx.scale = weights_BTT, None, 1.0
+        if rate:
+            kept_BTT, ctx.scale = kept(weights_BTT, rate)
+            dropped_BTT = (weights_BTT * kept_BTT).mul_(ctx.scale)
         ctx.save_for_backward(parts_3BTd, weights_BTT, dropped_BTT, kept_BTT)
-        ctx.rate = rate
         return torch.bmm(dropped_BTT, v_BTd).view(R, H, T, d).transpose(1, 2).reshape(R, T, H * d)
 
     @staticmethod
@@ -93,7 +96,7 @@ class _MatmulAttention(torch.autograd.Function):
         torch.bmm(dropped_BTT.transpose(1, 2), d_mixed_BTd, out=d_v_BTd)
         d_weights_BTT = torch.bmm(d_mixed_BTd, v_BTd.transpose(1, 2))
         if kept_BTT is not None:
-            d_weights_BTT.mul_(kept_BTT).mul_(1.0 / (1.0 - ctx.rate))
+            d_weights_BTT.mul_(kept_BTT).mul_(ctx.scale)
         d_scores_BTT = torch._softmax_backward_data(d_weights_BTT, weights_BTT, -1, weights_BTT.dtype)
         torch.bmm(d_scores_BTT, k_BTd, out=d_q_BTd)
         torch.bmm(d_scores_BTT.transpose(1, 2), q_BTd, out=d_k_BTd)  # q is scaled already

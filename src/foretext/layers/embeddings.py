@@ -7,13 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from foretext.errors import UsageError
+from foretext.layers.dropout import dropout
 from foretext.layers.ragged import lengths, real, tensor
 from foretext.types import TokenBatch
-
-
-def dropout(rate: float) -> nn.Module:
-    """Dropout, or nothing at all where the rate is 0 (a pass over the vectors saved)."""
-    return nn.Dropout(rate) if rate else nn.Identity()
 
 
 class TokenEmbeddings(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from foretext.layers.sizes import rounded
 from foretext.types import Array, TokenBatch
 
 Pool = Literal["mean", "sum", "max"]
@@ -64,14 +65,9 @@ def gather(vectors_RTD: Tensor, at_M: Tensor) -> Tensor:
 
 
 def filled(at_M: Tensor) -> Tensor:
-    """Flat places, followed by place 0 as often as a round number asks, [P]: at most an eighth more, eight sizes an octave.
-
-    How many places are masked differs at every step, and on a CPU a bf16 product is compiled anew for each number of
-    rows (1 to 10 ms, a fifth of a small model's step: `docs/LOG.md`). Who computes for P places reads the first M.
-    """
-    count = len(at_M)
-    step = 1 << max(0, count.bit_length() - 4)
-    return F.pad(at_M, (0, -count % step))
+    """Flat places, followed by place 0 as often as a size that comes again asks, [P]: at most an eighth more. Who computes
+    for P places reads the first M."""
+    return F.pad(at_M, (0, rounded(len(at_M), octave=8) - len(at_M)))
 
 
 def scattered(vectors_MD: Tensor, at_M: Tensor, rows: int, tokens: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foretext.layers.attention import Attention
-from foretext.layers.embeddings import dropout
+from foretext.layers.dropout import dropout
 from foretext.layers.ragged import gather
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
