@@ -6,8 +6,9 @@ The weights are a BERT-mini pretrained here for some updates, published architec
 defaults but for precision = "bf16" (which is fp32 on a processor without bf16 instructions). The peer:
 BertForSequenceClassification under the Trainer, defaults (fp32) but for the learning rate, which is ours (its 5e-5 is for
 wider models); and again with bf16. Same texts, pieces, cut-off, batch size and number of passes; a round is a whole
-fine-tuning with another seed, units are training texts. The score is the accuracy on held-out texts, and a ratio counts at
-equal score only: ours may lie at most one standard error of the test set below the peer's.
+fine-tuning with another seed, units are training texts (each counted once, whatever the passes). The score is the accuracy on held-out texts, and a ratio counts at
+equal score only: ours may lie at most one standard error of the test set below the peer's. "ours, 1 pass" reads the texts
+once: where its score is still the peer's or better, its ratio is that at equal score.
 """
 
 import argparse
@@ -23,10 +24,11 @@ import numpy as np
 from benchmarks import peers
 from benchmarks.cells import FOLDER, Cell, Check, cell, figures, load, write
 from benchmarks.mlm import SIZES
-from benchmarks.protocol import Channel, Clock, Request, alternate, quartiles, started
+from benchmarks.protocol import Channel, Clock, Request, Round, alternate, quartiles, ratios, started
 from benchmarks.texts import as_corpus
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.data.config import WindowsConfig
+from foretext.data.render import Fit
 from foretext.draws import generator
 from foretext.errors import UsageError
 from foretext.folder import fingerprint, read_json, write_json
@@ -84,7 +86,7 @@ def pretrained(texts: list[str], arguments: argparse.Namespace, folder: Path) ->
 def ours(spec: dict[str, Any], channel: Channel) -> None:
     """A side: whole transfers."""
     source, data = load_pretrained(spec["weights"]), read_json(Path(spec["data"]))
-    task = ClassifyConfig(dev_share=0.0)
+    task = ClassifyConfig(dev_share=0.0, fit=Fit(policy="cut"))
     strategy = StrategyConfig(how="finetune", batch=BATCH, epochs=spec["epochs"], least_steps=1, precision="bf16")
     channel.ready()
     for number, _ in enumerate(channel.requests()):
@@ -179,6 +181,7 @@ def measure(arguments: argparse.Namespace) -> Cell:
             "epochs": arguments.epochs, "rate": rate, "cuda": _cuda(),
         }
         sides = {"ours": {**common, "run": "benchmarks.finetune:ours"}}
+        sides["ours, 1 pass"] = {**sides["ours"], "epochs": 1.0}
         if not peers.missing():
             sides["hf fp32"] = {**common, "run": "benchmarks.finetune:peer", "bf16": False}
             sides["hf bf16"] = {**common, "run": "benchmarks.finetune:peer", "bf16": True}
@@ -186,11 +189,12 @@ def measure(arguments: argparse.Namespace) -> Cell:
         with started(sides, inline=arguments.inline) as running:
             rounds = alternate(running, Request(seconds=0), rounds=arguments.rounds, quiet=arguments.inline)
         accuracy = {side: quartiles([r.extra["accuracy"] for r in found])[1] for side, found in rounds.items()}
-        error = math.sqrt(max(accuracy["ours"] * (1 - accuracy["ours"]), 0.25 / arguments.test) / arguments.test)
         checks = []
-        if "hf fp32" in accuracy:
-            behind = accuracy["hf fp32"] - accuracy["ours"]
-            checks = [Check(name="accuracy that ours is behind", value=behind, limit=error, note="one standard error of the test set")]
+        for side in ("ours", "ours, 1 pass"):
+            if "hf fp32" in accuracy and side in accuracy:
+                error = math.sqrt(max(accuracy[side] * (1 - accuracy[side]), 0.25 / arguments.test) / arguments.test)
+                behind, note = accuracy["hf fp32"] - accuracy[side], "one standard error of the test set"
+                checks.append(Check(name=f"accuracy that {side} is behind hf fp32", value=behind, limit=error, note=note))
         return cell(
             f"finetune-{arguments.set}-{arguments.length}",
             "finetune",
@@ -208,11 +212,22 @@ def measure(arguments: argparse.Namespace) -> Cell:
                 f"{arguments.train:,} training and {arguments.test:,} test texts of {arguments.set}, mean length "
                 f"{sizes.mean():.0f} of {arguments.length} tokens; {arguments.epochs:g} passes of batches of {BATCH}; {arguments.size}",
                 *(f"{side}: accuracy {100 * value:.1f} %" for side, value in accuracy.items()),
+                *_sooner(rounds),
                 *([f"the peer was not measured ({peers.missing()})"] if peers.missing() else []),
             ]},
             checks=checks,
             seed=arguments.seed,
         )
+
+
+def _sooner(rounds: dict[str, list[Round]]) -> list[str]:
+    """What a single pass of ours gains over the peers' passes."""
+    once = rounds.get("ours, 1 pass")
+    return [
+        f"ours, 1 pass: {quartiles(ratios(once, found))[1]:.2f} times less time than {side}'s passes (gate {GATE:g} at equal score)"
+        for side, found in rounds.items()
+        if once is not None and side.startswith("hf")
+    ]
 
 
 def _cuda() -> bool:

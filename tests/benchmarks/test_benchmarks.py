@@ -138,7 +138,9 @@ def test_finetune_from_the_same_weights(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(finetune, "labelled", lambda name: [(t[i : i + 90], "ab"[i // 90 % 2]) for t in words for i in range(0, 900, 90)])
     given = ["--size", "tiny", "--length", "32", "--train", "16", "--test", "8", "--texts", "20", "--pretraining", "2"]
     (cell,) = finetune.main([*given, "--epochs", "1", "--rounds", "1", "--inline", "--out", str(tmp_path)])
-    assert all(0 <= r[0].extra["accuracy"] <= 1 for r in cell.rounds.values()) and len(cell.rounds) == 2
+    assert set(cell.rounds) == {"ours", "ours, 1 pass", "hf fp32", "hf bf16"}
+    assert all(0 <= r[0].extra["accuracy"] <= 1 for r in cell.rounds.values()) and len(cell.checks) == 2
+    assert "times less time than hf fp32's passes" in render.render([cell])
 
 
 @quietly

@@ -73,10 +73,11 @@ def apart(a, b):
 
 @pytest.mark.parametrize(("size", "parts", "optimizer"), [(2, 2, "adamw"), (2, 2, "muon"), (2, 3, "muon"), (3, 6, "adamw")])
 def test_the_same_losses_whatever_the_number_of_processes(crews, size, parts, optimizer):
-    """Over 24 updates, two heads, two phases, with dropout; held-out losses too; and again, to the bit."""
+    """Over 24 updates, two heads, two phases, with dropout; held-out losses too; and again, to the bit. Two processes that
+    have a part of the update each also make the very model that one makes: a sum of two has one order."""
     told = {"parts": parts, "optimizer": optimizer}
     rough = optimizer == "muon" and fast_bf16(torch.device("cpu"))  # a gradient's last bit may turn a bf16 number
-    near = 2e-4 if rough else 1e-5
+    near, far = (2e-4, 1e-2) if rough else (1e-5, 1e-4)
     one = built(None, crowd.SMALL_BERT, **told)
     several, again = [], []
     reports = [one.step() for _ in range(one.total)]
@@ -87,7 +88,7 @@ def test_the_same_losses_whatever_the_number_of_processes(crews, size, parts, op
         held_out = stepper.evaluate()
         assert held_out.keys() == end.keys()
         assert held_out == pytest.approx(end, rel=near)
-        assert apart(one.state(), stepper.state()) < (1e-2 if rough else 1e-4)
+        assert apart(one.state(), stepper.state()) <= (0 if size == parts == 2 else far)
     for a, b in zip(reports, several, strict=True):
         assert b.loss == pytest.approx(a.loss, rel=near)
         assert b.parts == pytest.approx(a.parts, rel=near)

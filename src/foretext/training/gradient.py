@@ -119,11 +119,17 @@ class Gradient:
         return dict(zip(self.model.weights, totals, strict=True)), tokens
 
     def _totals(self, grads: list[Tensor], sums: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
-        """The norm of the whole gradient, of which `grads` are this rank's part, and every head's summed loss."""
+        """The norm of the whole gradient, of which `grads` are this rank's part, and every head's summed loss. The same bits
+        whatever the number of ranks: every parameter's norm is one rank's, and their sum is rounded once (fsum)."""
         none = torch.zeros((), device=self.device)
-        rows = self._ranks.gather(_numbers([_norm(grads, self.device), *(sums.get(n, none) for n in self.model.weights)]))
-        norms, *losses = zip(*rows, strict=True)
-        return math.hypot(*norms), dict(zip(self.model.weights, map(sum, losses), strict=True))
+        norms = torch._foreach_norm(grads) if grads else ()
+        numbers = _numbers([*norms, *(sums.get(n, none) for n in self.model.weights)])
+        parameters = len(self._updater.trained)
+        others = [0.0] * (parameters - len(grads))
+        rows = self._ranks.gather([*others, *numbers])
+        norm = math.sqrt(math.fsum(norm * norm for row in rows for norm in row[:parameters]))
+        losses = zip(*(row[parameters:] for row in rows), strict=True)
+        return norm, dict(zip(self.model.weights, map(sum, losses), strict=True))
 
     def _accumulate(self, micro: Batch, counts: Mapping[str, int]) -> dict[str, Tensor]:
         """Add one micro-batch's gradient; its heads' summed losses, detached."""
@@ -251,14 +257,6 @@ def dump(batches: Sequence[Batch]) -> dict[str, np.ndarray[Any, Any]]:
                 if getattr(target, field) is not None:
                     arrays[f"micro-{index}/{name}/{field}"] = np.asarray(getattr(target, field))
     return arrays
-
-
-def _norm(grads: list[Tensor], device: torch.device) -> Tensor:
-    """L2 over all gradients together."""
-    if not grads:
-        return torch.zeros((), device=device)
-    whole: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    return whole
 
 
 def _numbers(scalars: list[Tensor]) -> list[float]:
