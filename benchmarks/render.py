@@ -154,7 +154,8 @@ def _utilisation(cell: Cell, sides: Mapping[str, Sequence[Round]], peak: Mapping
             precision = cell.facts["sides"].get(side, {}).get("precision", "fp32")
             best = peak["bfloat16" if precision == "bf16" else "float32"]
             done = quartiles([r.rate for r in rounds])[1] * cell.facts["flops a token"] / 1e9
-            gate = verdict(done / best, PEAK_GATE, measurable=cell.fast_bf16 and precision == "bf16")
+            judged = precision == "bf16" or not cell.fast_bf16  # where there is bf16, the gate is of the bf16 side
+            gate = verdict(done / best, PEAK_GATE, measurable=cell.fast_bf16) if judged else ""
             rows.append([side, precision, f"{done:,.1f}", f"{best:,.0f}", f"{100 * done / best:.0f} %", gate])
     yield table(["side", "arithmetic", "useful GFLOP/s", "GEMM peak, GFLOP/s", "share", "gate"], rows)
     yield (
