@@ -72,7 +72,7 @@ def test_three_times_the_text_and_a_giant_line_need_no_more(tmp_path: Path) -> N
 @pytest.mark.parametrize("what", ["2 GB", "a line of 200 MB"])
 def test_large_text_in_a_gigabyte(tmp_path: Path, family: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
     share = float(os.environ.get("FORETEXT_MEMORY_SHARE", "1"))
-    size, line = (2000 * share, 0.0) if what == "2 GB" else (210 * share, 200 * share)
+    size, line = (2000 * share, 0.0) if what == "2 GB" else (260 * share, 200 * share)  # a tenth is held out: there must be more
     write_text(tmp_path / "text.txt", size, one_line=line)
     found = peaks(family, tmp_path, [tmp_path / "text.txt"], None)[0]
     with capsys.disabled():

@@ -60,13 +60,18 @@ def matmul_attention(qkv_RT3Hd: Tensor, bias_R1TT: Tensor, rate: float) -> Tenso
 
     [R,T,D] from queries, keys and values [R,T,3,H,d]. First derivatives only.
     """
+    if torch.compiler.is_compiling():  # the compiler makes its own gradient, and of one piece
+        q_RHTd, k_RHTd, v_RHTd = qkv_RT3Hd.permute(2, 0, 3, 1, 4)
+        scores_RHTT = torch.matmul(q_RHTd * (1.0 / math.sqrt(q_RHTd.shape[-1])), k_RHTd.transpose(-1, -2))
+        weights_RHTT = F.dropout(torch.softmax(scores_RHTT + bias_R1TT, dim=-1), rate)
+        return torch.matmul(weights_RHTT.to(v_RHTd.dtype), v_RHTd).transpose(1, 2).flatten(2)
     mixed_RTD: Tensor = _MatmulAttention.apply(qkv_RT3Hd, bias_R1TT, rate)  # type: ignore[no-untyped-call]
     return mixed_RTD
 
 
 class _MatmulAttention(torch.autograd.Function):
     """Differentiated by hand: autograd would copy q, k, v and their gradients into three layouts one by one (a
-    twentieth of a small model's step, `docs/LOG.md`). B = R·H."""
+    fortieth of a small model's step, `docs/LOG.md`). B = R·H."""
 
     @staticmethod
     def forward(ctx: Any, qkv_RT3Hd: Tensor, bias_R1TT: Tensor, rate: float) -> Tensor:

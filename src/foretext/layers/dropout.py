@@ -30,7 +30,7 @@ class Dropout(nn.Dropout):
         """Some values 0, the others scaled up; in use all as they are."""
         if not self.training:
             return input
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or torch.compiler.is_compiling():  # the compiler fuses its own draws
             return F.dropout(input, self.p)
         stays, scale = kept(input, self.p)
         return input * stays * scale
