@@ -42,6 +42,14 @@ def test_draws_follow_the_default_generator() -> None:
     assert torch.equal(layer(x), first) and not torch.equal(first, second)
 
 
+@pytest.mark.parametrize("rate", [1.0, 0.999999])
+def test_a_rate_of_one_drops_all_as_torchs_does(rate: float) -> None:
+    x = torch.ones(50, 50, requires_grad=True)
+    found = Dropout(rate)(x)
+    found.sum().backward()
+    assert not found.any() and x.grad is not None and not x.grad.any()
+
+
 def test_values_in_any_layout_and_number() -> None:
     torch.manual_seed(0)
     x = torch.randn(7, 5).t()

@@ -12,7 +12,7 @@ def kept(like: Tensor, rate: float) -> tuple[Tensor, float]:
     """1 where a value stays and 0 where it is dropped, in shape and dtype of `like`; and what scales up those that stay.
 
     Drawn from torch's default generator, 16 bits a value: on a CPU a third of the time of torch's Bernoulli draws,
-    which take a third of a small model's fine-tuning (`docs/LOG.md`).
+    which took a quarter of a small model's fine-tuning (`docs/LOG.md`).
     """
     dropping = round(rate * CHOICES)
     count = like.numel()
@@ -20,7 +20,7 @@ def kept(like: Tensor, rate: float) -> tuple[Tensor, float]:
     numbers = words.view(torch.int16)[:count].view(like.shape)
     stays = torch.empty_like(like, memory_format=torch.contiguous_format)
     torch.ge(numbers, dropping - CHOICES // 2, out=stays)
-    return stays, CHOICES / (CHOICES - dropping)
+    return stays, CHOICES / (CHOICES - dropping) if dropping < CHOICES else 0.0
 
 
 class Dropout(nn.Dropout):
