@@ -16,7 +16,7 @@ from foretext.datasets import find as find_data
 from foretext.draws import generator
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, write_json
 from foretext.ladder.draw import label_set
-from foretext.ladder.machine import circumstances
+from foretext.ladder.machine import circumstances, machine
 from foretext.objectives import MaskedConfig
 from foretext.recipe import Recipe, to_json
 from foretext.strategies import StrategyConfig
@@ -25,7 +25,7 @@ from foretext.text.corpus import CorpusConfig, FileCorpus, open_corpus
 from foretext.training.config import Limits, Phase
 from foretext.types import JSON
 
-FORMAT = 1
+FORMAT = 2
 """Version of what a cell means; part of every key."""
 CORPUS, TASK = "en/enwiki-extract", "en/ag-news"
 RATE, LENGTH = 0.15, 128
@@ -46,11 +46,13 @@ class Protocol:
     labels: tuple[int, ...] = (5, 20, 100)
     draws: int = 2
     """Label sets a count; 0 = no transfer, for a first sieve by the loss alone."""
+    warm: int = 24
+    """Updates made before: the first of each size are slower (in bf16 oneDNN compiles a product of a new size)."""
     timed: float = 8.0
     """CPU seconds over which an update is timed."""
 
 
-QUICK = Protocol(held_out=4_000, evaluated=2_048, tests=30, labels=(2,), draws=1, timed=0.2)
+QUICK = Protocol(held_out=4_000, evaluated=2_048, tests=30, labels=(2,), draws=1, warm=1, timed=0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +75,16 @@ class Plan:
 
     @property
     def key(self) -> str:
-        return fingerprint(FORMAT, self.config, dict(self.data))
+        return fingerprint(FORMAT, self.config, dict(self.data), processor())
 
     @property
     def file(self) -> str:
         return f"{self.variant}.{self.minutes:g}min.seed{self.recipe.seed}.{self.key[:12]}.json"
+
+
+def processor() -> JSON:
+    """What decides how much learning a minute holds: cells of one table are of one kind of processor."""
+    return {name: machine()[name] for name in ("processor", "flags")}
 
 
 # ── texts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,15 +194,17 @@ def cost_of(plan: Plan, corpus: FileCorpus, setting: Any, work: Path) -> dict[st
     """CPU seconds of a variant's first vectors and of an update (phases by their shares); measured once a variant, on
     one thread, and then the same for every budget and seed."""
     recipe = replace(plan.recipe, seed=0, limits=Limits(steps=10**9), cites={}, name="")
-    file = work / "costs" / f"{fingerprint(FORMAT, to_json(recipe), plan.data['corpus'], plan.protocol.timed)}.json"
+    protocol = plan.protocol
+    key = fingerprint(FORMAT, to_json(recipe), plan.data["corpus"], protocol.warm, protocol.timed, processor())
+    file = work / "costs" / f"{key}.json"
     with locked(file):
         if not file.exists():
-            write_json(file, _measured(recipe, corpus, setting, plan.protocol.timed))
+            write_json(file, _measured(recipe, corpus, setting, protocol))
     found: dict[str, float] = read_json(file)
     return found
 
 
-def _measured(recipe: Recipe, corpus: FileCorpus, setting: Any, timed: float) -> dict[str, float]:
+def _measured(recipe: Recipe, corpus: FileCorpus, setting: Any, protocol: Protocol) -> dict[str, float]:
     from foretext.first_vectors import AUTO, RANDOM, skipgram
     from foretext.pretraining import prepare
     from foretext.steppers import Job
@@ -215,9 +224,10 @@ def _measured(recipe: Recipe, corpus: FileCorpus, setting: Any, timed: float) ->
         )
         job = Job(recipe=alone, store=store, device="cpu", threads=1)
         stepper = make_stepper(job, steps=10**9, watch=watch)
-        stepper.step()
+        for _ in range(protocol.warm):
+            stepper.step()
         began, count = time.process_time(), 0
-        while count < 2 or time.process_time() - began < timed:
+        while count < 2 or time.process_time() - began < protocol.timed:
             stepper.step()
             count += 1
         update += phase.share / whole * (time.process_time() - began) / count

@@ -160,6 +160,17 @@ def _is_leftover(left: Path, name: str | None) -> bool:
     return pid == os.getpid() and made < _BEGAN  # in a container every process may have the same number
 
 
+LARGE = 256 << 20
+"""Bytes of maps that a run may hold for having read them."""
+
+
+def forget_large(*arrays: object) -> None:
+    """`forget`, where the arrays are larger together than `LARGE`. For who reads them again and again, here and there: a
+    page that is missing is mapped again in a microsecond, so that smaller maps may as well stay."""
+    if sum(getattr(array, "nbytes", 0) for array in arrays) > LARGE:
+        forget(*arrays)
+
+
 def forget(*arrays: object) -> None:
     """Let go of the pages of those arrays that are maps of files: what was read or written there stays, but no longer
     counts as this process's memory."""

@@ -5,10 +5,14 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from conformance.rows import ROWS, Row
+from foretext import disk
+from foretext.steppers import before
 from trust.world import FAMILIES
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -79,6 +83,31 @@ def test_large_text_in_a_gigabyte(tmp_path: Path, family: str, what: str, capsys
         told = f"{found['tokens']:,} tokens, peak {found['peak']:.0f} MB, largest worker {found['worker']:.0f} MB"
         print(f"\n{family}, {what} ({size:.0f} MB): {told}")
     assert max(found["peak"], found["worker"]) < 1000
+
+
+def resident(folder: Path) -> dict[str, int]:
+    """Kilobytes of the folder's files that are mapped into this process and in its memory."""
+    found, name = dict[str, int](), ""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        parts = line.split()
+        if "-" in parts[0]:
+            name = " ".join(parts[5:])
+        elif parts[0] == "Rss:" and name.startswith(str(folder)):
+            found[name] = found.get(name, 0) + int(parts[1])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say what is resident")
+@pytest.mark.parametrize("row", {row.family: row for row in reversed(ROWS)}.values(), ids=lambda row: row.family)
+def test_a_step_holds_no_page_of_a_large_store(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "LARGE", 0)  # the store of this miniature is a large one
+    store = row.store()
+    stepper = before(replace(row.job(), store=replace(store, key=str(tmp_path))), tmp_path) or row.stepper(2)
+    stepper.evaluate()
+    assert int(store.ids.sum() + store.sentences.sum() + store.held_out.sum()) > 0
+    assert sum(resident(store.path).values()) > 0
+    stepper.step()
+    assert sum(resident(store.path).values()) == 0, resident(store.path)
 
 
 # ── ten epochs ──────────────────────────────────────────────────────────────────────────────────────────────────────

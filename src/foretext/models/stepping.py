@@ -35,6 +35,9 @@ class Store(Protocol):
     def sections(self, held_out: bool) -> Ints:
         """[k,3] (first sentence, last sentence (exclusive), document)."""
         ...
+    def let_go(self) -> None:
+        """Let go of the pages of its files that were read, where they are many."""
+        ...
 
 
 def require_own(cursor: JSON, **mine: JSON) -> None:

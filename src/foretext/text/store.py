@@ -14,6 +14,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foretext.disk import forget_large
 from foretext.errors import ArtefactError, DataError, UsageError
 from foretext.folder import Sealed, fingerprint, is_sealed, locked, open_sealed, sealing
 from foretext.text.lines import line_blocks
@@ -81,6 +82,10 @@ class TokenStore:
         wanted = np.flatnonzero(held[edges[:-1]] == held_out)
         document = np.searchsorted(self.documents, edges[wanted], side="right") - 1
         return np.stack([edges[wanted], edges[wanted + 1], document], axis=1).astype(np.int64)
+
+    def let_go(self) -> None:
+        """Let go of the pages that were read, where the store is large: what a run holds does not grow with its text."""
+        forget_large(self.ids, self.word_starts.packed, self.sentences, self.documents, self.held_out)
 
     def text(self, start: int, stop: int) -> str:
         """Tokens [start, stop) as text to read."""

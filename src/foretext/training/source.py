@@ -121,6 +121,7 @@ class Batches:
         """One batch of plans and their epochs: each row's masks are those of its own epoch."""
         keys = np.concatenate([self.windows.keys(plan, epoch) for plan, epoch in parts])
         batch = self.windows.take(self.store, join([plan for plan, _ in parts]), words=self._words)
+        self.store.let_go()
         for objective in self.objectives:
             batch = objective.prepare(batch, keys)
         names = {objective.name for objective in self.objectives}

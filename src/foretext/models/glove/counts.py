@@ -151,6 +151,7 @@ class Counting:
         tokens = 0
         if self.done < self._blocks:
             tokens = self._count(self.done * BLOCK, min((self.done + 1) * BLOCK, int(self.store.sentences[-1])))
+            self.store.let_go()
         elif self.done < self._blocks + MERGES:
             self._merge(self.done - self._blocks)
         else:

@@ -78,6 +78,7 @@ class Counting:
             codes = np.concatenate([words[:, None], context], axis=1) + 1
             self.counts.add(sorted_run(*self.packing.pack(codes)))
             seen += np.bincount(words, minlength=self.vocabulary)
+            self.store.let_go()
         self._words += seen
         self.done += 1
         count, ends = int(seen.sum()), int(seen[self.boundary])

@@ -67,6 +67,7 @@ class NNLMTraining:
         """Train on the next block. DivergedError at the first loss or gradient that is not finite, before it is used, and
         where the loss has run away."""
         words, context = self._block(self.done)
+        self.store.let_go()
         epoch, block = divmod(self.done, self.steps_per_epoch)
         where = f"step {self.done + 1} (epoch {epoch + 1}, block {block + 1})"
         remedy = f"lower family.rate (now {self.config.rate:g}) or family.batch (now {self.config.batch})"

@@ -140,6 +140,7 @@ class SkipGram:
             results = self._rounds(start, stop, epoch, block)
         else:
             results = self._shards(start, stop, epoch, block)
+        self.store.let_go()
         if not all(finite for _, _, finite in results):
             raise DivergedError(
                 f"{self.config.name} met a non-finite score in step {self.done + 1} (epoch {epoch + 1}, block {block + 1})",
@@ -264,6 +265,7 @@ class SkipGram:
         sentences = np.asarray(self.store.sentences)
         held = np.flatnonzero(self.store.held_out)
         lengths = sentences[held + 1] - sentences[held]
+        self.store.let_go()  # a sentence here and there is most pages of a file, as the system maps them in groups
         rng = draws.generator(0, "word2vec held-out sample")
         chosen = held[rng.random(len(held)) * lengths.sum() <= _HELD_OUT_WORDS]
         parts = [self.store.ids[sentences[s] : sentences[s + 1]] for s in chosen]
