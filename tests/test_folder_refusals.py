@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,24 @@ def test_a_work_folder_waits_beside_its_output(tmp_path: Path) -> None:
     for resume in (False, True):
         with pytest.raises(UsageError, match="exists already"):
             work_folder(out, resume=resume)
+
+
+def test_a_run_that_saved_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
+    out, work = tmp_path / "x", tmp_path / "x.run"
+    (work / "checkpoints").mkdir(parents=True)
+    for name in ("run.json", "log.jsonl"):
+        (work / name).write_text("{}")
+    assert work_folder(out, resume=True) == work
+    assert work.exists()
+    assert work_folder(out, resume=False) == work
+    assert not work.exists()
+    for kept in ("checkpoints/step-00000002/manifest.json", "diverged-step-2.npz", "before/files/run"):
+        for name in ("run.json", "log.jsonl", kept):
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_text("{}")
+        with pytest.raises(UsageError, match="unfinished run"):
+            work_folder(out, resume=False)
+        shutil.rmtree(work)
 
 
 def test_what_is_no_sealed_folder(tmp_path: Path) -> None:
