@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from foretext.config import differences, override, read_toml
+from foretext.config import assigned, differences, override, read_toml
 from foretext.errors import UsageError
 from foretext.recipes import find
 
@@ -61,6 +63,37 @@ def test_bad_toml_is_one_error_with_its_line(tmp_path: Path, text: str | bytes) 
         read_toml(file)
     with pytest.raises(UsageError, match="no such"):
         read_toml(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ([], {}),
+        (["a=1", "b.c = 0.5", "b.d=x=y"], {"a": 1, "b": {"c": 0.5, "d": "x=y"}}),
+        (["a=[1, 2]", "b={c = true}", 'd="1"'], {"a": [1, 2], "b": {"c": True}, "d": "1"}),
+        (['a=say "no"', "b=C:\\new", "c=ü\n"], {"a": 'say "no"', "b": "C:\\new", "c": "ü"}),
+    ],
+)
+def test_settings_of_a_command_line(words: list[str], values: dict[str, Any]) -> None:
+    assert assigned(words) == values
+
+
+@pytest.mark.parametrize("words", [["a"], ["=1"], ["a="], ["a b=1"], ["a.=1"], ["a=1", "a=2"], ["a=1", "a.b=2"], ['"a"=1']])
+def test_what_is_no_setting(words: list[str]) -> None:
+    with pytest.raises(UsageError):
+        assigned(words)
+
+
+@example("1\nb=2")
+@example("[" * 2000)
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_any_word_is_a_setting_or_refused(word: str) -> None:
+    try:
+        values = assigned([f"a={word}"])
+    except UsageError:
+        assert not word.strip() or "\x7f" in word  # DEL is in no TOML file
+    else:
+        assert list(values) == ["a"]
 
 
 def test_a_recipe_keeps_its_own_defaults_under_an_override() -> None:

@@ -1,7 +1,7 @@
 """The Python words: `pretrain`, `transfer`, `load` and the questions to word vectors, taking what a person has at hand (names, paths, lists of texts)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from foretext.evaluation.similarity import Similarities
 
 Sources = str | Path | Sequence[str | Path]
+Configuration = Mapping[str, Any] | str | Path | None
+"""A mapping, or a TOML file."""
 
 
 def load(folder: str | Path) -> Pretrained | Adapted:
@@ -54,7 +56,7 @@ def pretrain(
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    config: Mapping[str, Any] | str | Path | None = None,
+    config: Configuration | Sequence[Configuration] = None,
     seed: int | None = None,
     reading: CorpusConfig = CorpusConfig(),
     setting: Setting = Setting(),
@@ -62,7 +64,7 @@ def pretrain(
     resume: bool = False,
 ) -> Pretrained:
     """Stage one. `recipe`: a name or a Recipe; `corpus`: paths, globs, URLs or a Corpus; `config`: a TOML file or a
-    mapping laid over the recipe; `source`: go on from it; `init_embeddings`: what the embedding matrix starts from, in
+    mapping (or several, one over the other) laid over the recipe; `source`: go on from it; `init_embeddings`: what the embedding matrix starts from, in
     place of the recipe's: "random", "auto" or vectors. Both take a pretrained folder, or another program's word vectors
     (`interop.vectors`). One of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
 
@@ -132,7 +134,7 @@ def transfer(
     label: str | None = None,
     seeds: int = 1,
     keep: Literal["best", "ensemble"] = "best",
-    config: Mapping[str, Any] | str | Path | None = None,
+    config: Configuration | Sequence[Configuration] = None,
     device: str = "auto",
     threads: int | None = None,
     watch: Watch | None = None,
@@ -204,16 +206,18 @@ def evaluate_vectors(
 def settle(
     recipe: str | Recipe,
     *,
-    config: Mapping[str, Any] | str | Path | None = None,
+    config: Configuration | Sequence[Configuration] = None,
     seed: int | None = None,
     init_embeddings: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
 ) -> Recipe:
-    """The recipe by name, with a configuration, a seed, an initialisation and a budget laid over it, strictly."""
+    """The recipe by name, with configurations (each over the one before), a seed, an initialisation and a budget laid over
+    it, strictly."""
     found = find(recipe) if isinstance(recipe, str) else recipe
-    found = _overridden(found, config)
+    for values, file in _layers(config):
+        found = override(found, values, file=file)
     if seed is not None:
         found = dataclasses.replace(found, seed=seed)
     if init_embeddings is not None:
@@ -236,33 +240,30 @@ def settle_transfer(
     host: str | None = None,
     text: str | None = None,
     label: str | None = None,
-    config: Mapping[str, Any] | str | Path | None = None,
+    config: Configuration | Sequence[Configuration] = None,
 ) -> tuple[StrategyConfig, ClassifyConfig]:
-    """Strategy and task settings from options and a configuration with the tables [strategy] and [task]."""
-    values, file = _values(config)
-    for name in values:
-        if name not in ("strategy", "task"):
-            raise UsageError(f"unknown table {name!r}", file=file, remedy="use [strategy] and [task]")
-        if not isinstance(values[name], Mapping):
-            raise UsageError(f"expected a table, found {shown(values[name])}", file=file, place=name, remedy=f"write [{name}]")
+    """Strategy and task settings from options and configurations with the tables [strategy] and [task]."""
+    strategy, task = override(StrategyConfig(), {"how": how}), ClassifyConfig()
+    for values, file in _layers(config):
+        for name in values:
+            if name not in ("strategy", "task"):
+                raise UsageError(f"unknown table {name!r}", file=file, remedy="use [strategy] and [task]")
+            if not isinstance(values[name], Mapping):
+                raise UsageError(f"expected a table, found {shown(values[name])}", file=file, place=name, remedy=f"write [{name}]")
+        strategy = override(strategy, values.get("strategy", {}), file=file, place="strategy")
+        task = override(task, values.get("task", {}), file=file, place="task")
     asked = {} if host is None else {"host": host}
-    strategy = override(StrategyConfig(), {"how": how, **values.get("strategy", {}), **asked}, file=file, place="strategy")
     named = {n: v for n, v in (("text", text), ("label", label)) if v is not None}
-    task = override(ClassifyConfig(), {**values.get("task", {}), **named}, file=file, place="task")
-    return strategy, task
+    return override(strategy, asked, place="strategy"), override(task, named, place="task")
 
 
-def _overridden(recipe: Recipe, config: Mapping[str, Any] | str | Path | None) -> Recipe:
-    values, file = _values(config)
-    return override(recipe, values, file=file)
-
-
-def _values(config: Mapping[str, Any] | str | Path | None) -> tuple[Mapping[str, Any], str | Path | None]:
-    if config is None:
-        return {}, None
-    if isinstance(config, Mapping):
-        return config, None
-    return read_toml(Path(config)), config
+def _layers(config: Configuration | Sequence[Configuration]) -> Iterator[tuple[Mapping[str, Any], str | Path | None]]:
+    """The values of each configuration, and the file they come from."""
+    for layer in (config,) if config is None or isinstance(config, Mapping | str | Path) else config:
+        if isinstance(layer, Mapping):
+            yield layer, None
+        elif layer is not None:
+            yield read_toml(Path(layer)), layer
 
 
 def _opened(pretrained: str | Path | Pretrained) -> Pretrained:

@@ -35,6 +35,29 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"not valid TOML: {error}", file=file) from error
 
 
+def assigned(words: Sequence[str]) -> dict[str, Any]:
+    """Settings as a command line gives them, "family.rate=0.05" each: what a TOML file of these lines would hold, but that
+    a plain word needs no quotes. UsageError for what is no assignment, or assigned twice."""
+    lines = []
+    for word in words:
+        key, sign, value = (part.strip() for part in word.partition("="))
+        if not (key and sign and value) or not all(part.isidentifier() for part in key.split(".")):
+            raise UsageError(f"expected KEY=VALUE, found {word!r}", remedy="for example family.width=128")
+        lines.append(f"{key} = {value if _is_value(value) else msgspec.json.encode(value).decode()}")  # a JSON string is TOML's
+    try:
+        return tomllib.loads("\n".join(lines))
+    except ValueError as error:
+        raise UsageError(f"{'; '.join(lines)}: {error}") from error
+
+
+def _is_value(text: str) -> bool:
+    """Whether TOML reads `text` as one value."""
+    try:
+        return list(tomllib.loads(f"x = {text}")) == ["x"]
+    except (ValueError, RecursionError):
+        return False
+
+
 def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | None = None, place: str = "") -> RecordT:
     """`record` with `values` laid over it, tables over nested records and over mappings of records.
 

@@ -84,6 +84,10 @@ def test_a_host_is_asked_for_by_option_or_configuration() -> None:
     laid = {"strategy": {"host": "bilstm"}}
     assert settle_transfer("frozen", config=laid)[0].host == "bilstm"
     assert settle_transfer("frozen", host="none", config=laid)[0].host == "none"
+    strategy, task = settle_transfer("frozen", config=[laid, {"strategy": {"host": "cnn"}, "task": {"header": False}}, None])
+    assert (strategy.how, strategy.host, task.header) == ("frozen", "cnn", False)
+    with pytest.raises(UsageError, match=r"unknown table 'epochs'; use \[strategy\]"):
+        settle_transfer("frozen", config=[None, {"epochs": 1}])
     assert dropout_of(StrategyConfig()) == 0.1 and dropout_of(StrategyConfig(host="cnn")) == 0.5
     assert dropout_of(StrategyConfig(host="cnn", dropout=0.0)) == 0.0
     with pytest.raises(UsageError, match="a host reads every token"):

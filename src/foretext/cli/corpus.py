@@ -4,6 +4,7 @@ from foretext import api
 from foretext.cli import options
 from foretext.cli.output import say, write_json
 from foretext.cli.train import reading_of
+from foretext.config import assigned
 from foretext.errors import DataError
 from foretext.text.check import dedupe, examine
 from foretext.text.corpus import open_corpus
@@ -28,7 +29,7 @@ def show(chosen: options.Show) -> None:
     from foretext.evaluation.show import instances
     from foretext.pretraining import preview
 
-    recipe = api.settle(chosen.recipe, config=chosen.config, seed=chosen.seed)
+    recipe = api.settle(chosen.recipe, config=[chosen.config, assigned(chosen.set)], seed=chosen.seed)
     store = preview(recipe, open_corpus(list(chosen.corpus), reading_of(chosen.reading)))
     shown = instances(recipe, store, n=chosen.n)
     write_json(shown.as_json()) if chosen.json else say(shown.text())

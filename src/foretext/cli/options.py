@@ -8,6 +8,7 @@ from tyro import conf
 
 Words = Annotated[tuple[str, ...], conf.Positional]
 Word = Annotated[str, conf.Positional]
+Settings = Annotated[tuple[str, ...], conf.UseAppendAction, conf.arg(metavar="KEY=VALUE")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class Show:
     reading: Annotated[CorpusOptions, conf.OmitArgPrefixes] = field(default_factory=CorpusOptions)
     config: Path | None = None
     """TOML laid over the recipe."""
+    set: Settings = ()
+    """A field of the recipe, over the TOML: --set family.width=128; as often as needed."""
     n: int = 3
     """How many instances."""
     seed: int = 0
@@ -72,6 +75,8 @@ class Pretrain:
     vectors of a pretrained folder or of another program's file, matched piece by piece. The recipe's own by default."""
     config: Path | None = None
     """TOML laid over the recipe."""
+    set: Settings = ()
+    """A field of the recipe, over the TOML: --set family.width=128; as often as needed."""
     minutes: float | None = None
     """A wall-clock budget, turned into a fixed number of steps by a short trial."""
     steps: int | None = None
@@ -131,6 +136,8 @@ class Transfer:
     keep: Literal["best", "ensemble"] = "best"
     config: Path | None = None
     """TOML laid over the strategy: [strategy] and [task]."""
+    set: Settings = ()
+    """A field of it, over the TOML: --set strategy.epochs=3; as often as needed."""
     threads: int | None = None
     device: str = "auto"
     resume: bool = False

@@ -7,6 +7,7 @@ from foretext.adapted import Adapted
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.cli import options
 from foretext.cli.output import say, size, table, write_json
+from foretext.config import assigned
 from foretext.errors import UsageError, unknown
 from foretext.folder import is_finished
 from foretext.pretraining import Setting, dry_run
@@ -37,7 +38,7 @@ def pretrain(chosen: options.Pretrain) -> None:
     """Run stage one, or say what it would take."""
     recipe = api.settle(
         chosen.recipe,
-        config=chosen.config,
+        config=[chosen.config, assigned(chosen.set)],
         seed=chosen.seed,
         init_embeddings=chosen.init_embeddings,
         minutes=chosen.minutes,
@@ -106,7 +107,7 @@ def transfer(chosen: options.Transfer) -> None:
         label=chosen.label,
         seeds=chosen.seeds,
         keep=chosen.keep,
-        config=chosen.config,
+        config=[chosen.config, assigned(chosen.set)],
         device=chosen.device,
         threads=chosen.threads,
         watch=watch_of(f"transfer {chosen.how}", json=chosen.json),
