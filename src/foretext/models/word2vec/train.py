@@ -6,7 +6,7 @@ the same tables without locks (Hogwild: Niu et al. 2011, arXiv 1106.5730), which
 and in rounds (`synchronous`), which any number of threads repeats.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -262,17 +262,25 @@ class SkipGram:
 
     def _held_out_plan(self) -> Planned:
         """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed)."""
-        sentences = np.asarray(self.store.sentences)
         held = np.flatnonzero(self.store.held_out)
-        lengths = sentences[held + 1] - sentences[held]
-        self.store.let_go()  # a sentence here and there is most pages of a file, as the system maps them in groups
+        words = sum(int((last - first).sum()) for first, last in self._borders(held, 1 << 16))
         rng = draws.generator(0, "word2vec held-out sample")
-        chosen = held[rng.random(len(held)) * lengths.sum() <= _HELD_OUT_WORDS]
-        parts = [self.store.ids[sentences[s] : sentences[s + 1]] for s in chosen]
-        ids = np.concatenate([np.asarray(part, np.int32) for part in parts]) if parts else np.empty(0, np.int32)
-        ends = np.cumsum(sentences[chosen + 1] - sentences[chosen])
+        chosen = held[rng.random(len(held)) * words <= _HELD_OUT_WORDS]
+        parts, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+        for first, last in self._borders(chosen, 64):
+            parts += [self.store.ids[start:stop].astype(np.int32) for start, stop in zip(first, last, strict=True)]
+            lengths.append(last - first)
         state = np.array([draws.number(0, "word2vec held-out")], np.uint64)
-        return self._plan(ids, ends, np.zeros(len(chosen), np.bool_), state)
+        return self._plan(np.concatenate(parts), np.cumsum(np.concatenate(lengths)), np.zeros(len(chosen), np.bool_), state)
+
+    def _borders(self, numbers: Ints, some: int) -> Iterator[tuple[Ints, Ints]]:
+        """Where sentences start and end, `some` of them at a time: the system maps up to 2 MB around every place that is
+        read, so that a few thousand here and there would be the whole of a large store."""
+        sentences = np.asarray(self.store.sentences)
+        for at in range(0, len(numbers), some):
+            part = numbers[at : at + some]
+            yield sentences[part], sentences[part + 1]
+            self.store.let_go()
 
     def _held_out_negatives(self, told: Ints) -> Ints:
         """The negatives [P,K] of pairs that tell the words `told` [P], as in training; −1: the word itself was drawn."""
