@@ -49,7 +49,7 @@ def write(folder: Path, words: int, vocabulary: int) -> None:
 
 def opened(folder: Path, *, spelt: bool = False) -> Any:
     """The token store of a text; `spelt`: with words for its ids."""
-    from foretext.text.store import TokenStore
+    from foretext.text.store import PackedBits, TokenStore
 
     maps = {"ids": np.int32, "sentences": np.int64, "documents": np.int64, "held_out": np.bool_}
     counts = np.load(folder / "counts.npy")
@@ -57,7 +57,8 @@ def opened(folder: Path, *, spelt: bool = False) -> Any:
     pieces = [bytes(row[: 3 + number % 7]).decode() for number, row in enumerate(letters)]
     tokenizer: Any = SimpleNamespace(special={"[UNK]": 0, "</s>": 1}, size=len(counts), pieces=pieces, counts=())
     return TokenStore(
-        **{name: np.memmap(folder / name, kind, "r") for name, kind in maps.items()}, word_starts=None, counts=counts,  # type: ignore[arg-type]
+        **{name: np.memmap(folder / name, kind, "r") for name, kind in maps.items()},
+        word_starts=PackedBits(np.zeros(0, np.uint8), 0), counts=counts,
         tokenizer=tokenizer, key=f"{folder.name} {len(counts)}", path=folder / "store",
     )  # fmt: skip
 

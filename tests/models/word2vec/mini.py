@@ -18,6 +18,9 @@ class MiniStore:
     key: str = "mini"
     tokenizer: Any = field(default_factory=lambda: SimpleNamespace(special={"[UNK]": 0}))
 
+    def let_go(self) -> None:
+        """It has no files."""
+
 
 def store(lengths: list[int], ids: np.ndarray, held_out: list[bool] | None = None, dtype: Any = np.uint8) -> MiniStore:
     sentences = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
