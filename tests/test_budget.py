@@ -14,6 +14,7 @@ from foretext.recipes import find
 from foretext.steppers import Job
 from foretext.text.corpus import strings_corpus
 from foretext.training.config import Limits
+from foretext.training.distributed import Crew
 from foretext.training.progress import SilentWatch
 from foretext.training.trial import Rate
 
@@ -70,6 +71,19 @@ def test_a_planned_run_of_phases_trains(job: Job) -> None:
     short = replace(job, recipe=replace(job.recipe, limits=Limits(minutes=0.005, keep=0)))
     stepper, _, _ = budget.planned(short, SILENT)
     assert np.isfinite(stepper.step().loss)
+
+
+def test_with_several_processes_a_planned_run_starts_from_its_first_values(job: Job) -> None:
+    """The other phase's trial takes the shared memory over; what the run starts from is not lost with it."""
+    short = replace(job, recipe=replace(job.recipe, limits=Limits(minutes=0.005, keep=0)))
+    alone, _, _ = budget.planned(short, SILENT)
+    with Crew(2) as crew:
+        together, _, _ = budget.planned(replace(short, crew=crew), SILENT)
+        found, expected = together.state().arrays, alone.state().arrays
+    assert np.abs(expected["heads.masked.bias"]).sum() > 0  # the log frequencies
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 @pytest.mark.parametrize(("spent", "told"), [(10.0, ""), (59.9, "1 step at 200 ms"), (30.0, "; 30 s of them were gone before the first")])

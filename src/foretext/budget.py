@@ -9,7 +9,7 @@ from foretext.steppers import Job, make, steps_per_epoch
 from foretext.training import trial
 from foretext.training.config import Limits
 from foretext.training.progress import Watch
-from foretext.types import JSON, Stepper
+from foretext.types import JSON, State, Stepper
 
 TRIAL_SHARE = 0.03
 """Share of a time budget that its trial may take; at most `TRIAL_SECONDS`."""
@@ -35,6 +35,8 @@ def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits
     began = time.monotonic() - spent
     stepper = make(job, steps=ENDLESS, watch=watch)
     watch.say("a short trial turns minutes into steps")
+    # Before the other phases' trials, which take its place in the memory that several processes share.
+    begun = stepper.state() if len(job.recipe.phases) > 1 else None
     rate = _measured(job, stepper, min(TRIAL_SECONDS, TRIAL_SHARE * 60.0 * limits.minutes), watch)
     limits = trial.affordable(rate, limits, spent=time.monotonic() - began)
     assert limits.minutes is not None
@@ -43,11 +45,11 @@ def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits
     own = steps if limits.epochs is None else max(1, round(limits.epochs * steps_per_epoch(job)))
     if own < steps:
         why = f"{limits.epochs:g} epochs are {_steps(own)}, within {limits.minutes:g} minutes"
-        return _with_length(job, stepper, own, watch), limits, why
+        return _with_length(job, stepper, begun, own, watch), limits, why
     why = f"{limits.minutes:g} minutes are {_steps(steps)} at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
     if gone > MUCH * 60.0 * limits.minutes:
         why += f"; {gone:.0f} s of them were gone before the first (a family's kernels are compiled once an installation)"
-    return _with_length(job, stepper, steps, watch), limits, why
+    return _with_length(job, stepper, begun, steps, watch), limits, why
 
 
 def _measured(job: Job, stepper: Stepper, seconds: float, watch: Watch) -> trial.Rate:
@@ -90,11 +92,11 @@ def _epochs(job: Job) -> float:
     return epochs
 
 
-def _with_length(job: Job, stepper: Stepper, steps: int, watch: Watch) -> Stepper:
-    """The trial's Stepper, which stands at its beginning, with its true length; made anew where phases read data of
-    their own, whose borders depend on the length, with the first values that it has: they cost seconds."""
-    if len(job.recipe.phases) > 1:
-        begun = stepper.state()
+def _with_length(job: Job, stepper: Stepper, begun: State | None, steps: int, watch: Watch) -> Stepper:
+    """The trial's Stepper, which stands at its beginning, with its true length; where there are phases it is made
+    anew, as the borders of what they read depend on the length, from the first values that it had (`begun`): they cost
+    seconds."""
+    if begun is not None:
         longer = make(job, steps=steps, watch=watch, fresh=False)
         longer.restore(replace(begun, cursor={**begun.cursor, "total": steps}))
         return longer

@@ -94,7 +94,7 @@ class Gradient:
             self._updater.clear()
             raise NonFiniteStep(_complaint(norm, losses), arrays=dump(micros))
         clip = self._optimizer.clip
-        if clip is not None and norm > clip:
+        if grads and clip is not None and norm > clip:  # a rank may own no parameter of this phase
             torch._foreach_mul_(grads, clip / norm)
         self._updater.step()
         self._updater.clear()
