@@ -71,7 +71,8 @@ def test_a_work_folder_waits_beside_its_output(tmp_path: Path) -> None:
     out, work = tmp_path / "x", tmp_path / "x.run"
     assert not is_finished(out)
     assert work_folder(out, resume=False) == work_folder(out, resume=True) == work
-    work.mkdir()
+    (work / "checkpoints").mkdir(parents=True)
+    (work / "checkpoints" / "step-00000001").write_text("x")
     with pytest.raises(UsageError, match="--resume") as caught:
         work_folder(out, resume=False)
     assert caught.value.file == str(work)
@@ -89,7 +90,7 @@ def test_a_work_folder_waits_beside_its_output(tmp_path: Path) -> None:
 def test_a_run_that_saved_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
     out, work = tmp_path / "x", tmp_path / "x.run"
     (work / "checkpoints").mkdir(parents=True)
-    for name in ("run.json", "log.jsonl"):
+    for name in ("run.json", "log.jsonl", ".checkpoints.lock"):
         (work / name).write_text("{}")
     assert work_folder(out, resume=True) == work
     assert work.exists()

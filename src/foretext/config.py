@@ -43,11 +43,19 @@ def assigned(words: Sequence[str]) -> dict[str, Any]:
         key, sign, value = (part.strip() for part in word.partition("="))
         if not (key and sign and value) or not all(part.isidentifier() for part in key.split(".")):
             raise UsageError(f"expected KEY=VALUE, found {word!r}", remedy="for example family.width=128")
-        lines.append(f"{key} = {value if _is_value(value) else msgspec.json.encode(value).decode()}")  # a JSON string is TOML's
+        lines.append(f"{key} = {value if _is_value(value) else _quoted(value)}")
     try:
         return tomllib.loads("\n".join(lines))
     except ValueError as error:
         raise UsageError(f"{'; '.join(lines)}: {error}") from error
+
+
+def _quoted(text: str) -> str:
+    """`text` as a TOML string, which is JSON's but for a character. UsageError where it is no text."""
+    try:
+        return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+    except UnicodeError as error:
+        raise UsageError(f"expected UTF-8, found {text!r}") from error
 
 
 def _is_value(text: str) -> bool:

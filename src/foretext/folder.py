@@ -123,18 +123,18 @@ def is_finished(out: Path) -> bool:
     return True
 
 
-_OF_NOTHING = {"run.json", "log.jsonl"}
-"""Files of a run that has no checkpoint: what it was going to do, and its first losses."""
+_OF_NOTHING = {"run.json", "log.jsonl", ".checkpoints.lock"}
+"""Files of a run that has no checkpoint: what it was going to do, its first losses, and a killed one's lock."""
 
 
 def work_folder(out: Path, *, resume: bool) -> Path:
     """OUT.run, found or to be made; UsageError when `out` exists, or a run is under way and `resume` was not asked for.
 
-    What a run leaves that ended before it had saved anything (it diverged at its first steps) stands in nobody's way."""
+    What a run leaves that ended before it had saved anything stands in nobody's way; a batch that made it diverge is kept."""
     if out.exists():
         raise _taken(out)
     work = out.with_name(out.name + ".run")
-    if not resume and work.exists() and {file.name for file in work.rglob("*") if file.is_file()} == _OF_NOTHING:
+    if not resume and work.exists() and {file.name for file in work.rglob("*") if file.is_file()} <= _OF_NOTHING:
         remove(work)
     if work.exists() and not resume:
         raise UsageError(

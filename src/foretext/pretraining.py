@@ -41,6 +41,7 @@ from foretext.steppers import (
     device_of,
     make,
     processors,
+    require_threads,
     settled_parts,
     settled_precision,
 )
@@ -68,6 +69,9 @@ class Setting:
     processes: int = 1
     cache: Path | None = None
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        require_threads(self.threads)
 
 
 def pretrain(

@@ -60,6 +60,12 @@ class Job:
         return processors(self.threads, self.processes)
 
 
+def require_threads(threads: int | None) -> None:
+    """UsageError for a number of threads that nothing can run on."""
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads: expected a whole number above 0, found {threads}")
+
+
 def processors(threads: int | None, processes: int) -> int:
     """Threads of one of `processes` processes: as asked, else its share of the processors, at least 1."""
     import os
@@ -241,6 +247,8 @@ def device_of(name: str) -> str:
         kind = torch.device(name).type
     except RuntimeError as error:
         raise UsageError(f"unknown device {name!r}", remedy="use cpu, cuda or auto") from error
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r} is none of those that foretext trains on", remedy="use cpu, cuda or auto")
     if kind == "cuda" and not torch.cuda.is_available():
         raise UsageError("no CUDA device is there", remedy="use --device cpu")
     return name

@@ -193,7 +193,7 @@ class State:
 class Stepper(Protocol):
     """Something that learns in steps; `training.run.run` is the only loop that drives one.
 
-    `step` may raise `DivergedError` after leaving the parameters as they were. `total` is the planned number of steps.
+    `step` may raise `DivergedError`, which ends the run. `total` is the planned number of steps.
     A Stepper with an attribute `updating` lets a signal end its step at once while that is False: the step is made
     again when the run is resumed. `updating` is True from an update's first change of state until the next step begins.
     """

@@ -272,7 +272,7 @@ def test_a_step_that_diverged_without_a_batch_has_no_file(tmp_path):
         if n == 1:
             raise DivergedError("it burst", remedy="do less")
 
-    with pytest.raises(DivergedError, match=r"^step 1: it burst; the update was not applied, there is no checkpoint; do less$") as caught:
+    with pytest.raises(DivergedError, match=r"^step 1: it burst; nothing of the update is kept, there is no checkpoint; do less$") as caught:
         run(Counter(on_step=burst), tmp_path, QUIET, SilentWatch())
     assert caught.value.file is None
     assert not list(tmp_path.glob("*.npz"))

@@ -332,7 +332,9 @@ class _Shell:
 
     def _diverged(self, error: DivergedError) -> DivergedError:
         file: Path | None = None
+        undone = "nothing of the update is kept"  # a family with a step of its own may have made half of it
         if isinstance(error, NonFiniteStep):
+            undone = "the update was not applied"
             file = self.folder / f"diverged-step-{self.at.step + 1}.npz"
             try:
                 np.savez(file, allow_pickle=False, **dict(error.arrays))
@@ -341,7 +343,7 @@ class _Shell:
                 file = None
         saved = f"the checkpoint of step {self.saved[0]:,} is whole" if self.saved else "there is no checkpoint"
         return DivergedError(
-            f"step {self.at.step + 1:,}: {error.rule}; the update was not applied, {saved}",
+            f"step {self.at.step + 1:,}: {error.rule}; {undone}, {saved}",
             file=file,
             remedy=error.remedy or "start again with a lower rate, a longer warm-up or fp32; the file holds the batch",
         )

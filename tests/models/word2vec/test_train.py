@@ -167,6 +167,16 @@ def test_held_out_sentences_are_not_trained() -> None:
     assert not np.array_equal(run.inward[1:3], start[1:3])
 
 
+@pytest.mark.parametrize(("sentences", "words"), [((50_000,), 40_000), ((9_000,) * 8, 40_000), ((100,) * 600, 40_000), ((7,) * 50, 350)])
+def test_the_held_out_sample_is_as_large_as_it_may_be(sentences: tuple[int, ...], words: int) -> None:
+    ids = 1 + np.arange(sum(sentences) + 250) % 250
+    held = store([*sentences, 250], ids, [True] * len(sentences) + [False])
+    plan = stepper(CONFIG, held)._held_out_plan()
+    assert plan[3] == words
+    if words == sum(sentences):
+        assert plan[0][:words].tolist() == ids[:words].tolist()
+
+
 def test_held_out_loss_is_that_of_its_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     run = stepper(CONFIG, two_topics())
     run.step()

@@ -6,7 +6,7 @@ the same tables without locks (Hogwild: Niu et al. 2011, arXiv 1106.5730), which
 and in rounds (`synchronous`), which any number of threads repeats.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -133,7 +133,8 @@ class SkipGram:
         return self.objective.other  # type: ignore[attr-defined, no-any-return]
 
     def step(self) -> Report:
-        """Train on the next block. DivergedError at the first non-finite score, before it reaches the tables."""
+        """Train on the next block. DivergedError at the first non-finite score, before it reaches
+        the tables; what was trained before it stays."""
         epoch, block = divmod(self.done, len(self._cuts) - 1)
         start, stop = int(self._cuts[block]), int(self._cuts[block + 1])
         if self.config.updates == "synchronous":
@@ -261,26 +262,24 @@ class SkipGram:
         return self.inward, self.outward
 
     def _held_out_plan(self) -> Planned:
-        """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed)."""
-        held = np.flatnonzero(self.store.held_out)
-        words = sum(int((last - first).sum()) for first, last in self._borders(held, 1 << 16))
-        rng = draws.generator(0, "word2vec held-out sample")
-        chosen = held[rng.random(len(held)) * words <= _HELD_OUT_WORDS]
-        parts, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-        for first, last in self._borders(chosen, 64):
-            parts += [self.store.ids[start:stop].astype(np.int32) for start, stop in zip(first, last, strict=True)]
-            lengths.append(last - first)
+        """The same sub-sampling and windows as in training, drawn once (seed 0 whatever the run's seed), of held-out
+        sentences in a drawn order, at most `_HELD_OUT_WORDS` words: the last sentence is cut."""
+        order = draws.generator(0, "word2vec held-out sample").permutation(np.flatnonzero(self.store.held_out))
+        taken: list[tuple[int, Ints]] = []
+        room = _HELD_OUT_WORDS
+        for at in range(0, len(order), 64):
+            if not room:
+                break
+            for sentence in order[at : at + 64].tolist():
+                start, stop = (int(self.store.sentences[one]) for one in (sentence, sentence + 1))
+                taken.append((sentence, self.store.ids[start : min(stop, start + room)].astype(np.int32)))
+                room -= len(taken[-1][1])
+            self.store.let_go()  # up to 2 MB are mapped around every place: those of all would be the whole of a large store
+        parts = [ids for _, ids in sorted(taken, key=lambda one: one[0]) if len(ids)]
+        ids = np.concatenate([np.empty(0, np.int32), *parts])
+        ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
         state = np.array([draws.number(0, "word2vec held-out")], np.uint64)
-        return self._plan(np.concatenate(parts), np.cumsum(np.concatenate(lengths)), np.zeros(len(chosen), np.bool_), state)
-
-    def _borders(self, numbers: Ints, some: int) -> Iterator[tuple[Ints, Ints]]:
-        """Where sentences start and end, `some` of them at a time: the system maps up to 2 MB around every place that is
-        read, so that a few thousand here and there would be the whole of a large store."""
-        sentences = np.asarray(self.store.sentences)
-        for at in range(0, len(numbers), some):
-            part = numbers[at : at + some]
-            yield sentences[part], sentences[part + 1]
-            self.store.let_go()
+        return self._plan(ids, ends, np.zeros(len(parts), np.bool_), state)
 
     def _held_out_negatives(self, told: Ints) -> Ints:
         """The negatives [P,K] of pairs that tell the words `told` [P], as in training; −1: the word itself was drawn."""
