@@ -203,6 +203,9 @@ def evaluate_vectors(
     return evaluate_vectors(_opened(pretrained), sets, method=method, most=most, seed=seed)
 
 
+_BUDGETS = ("minutes", "steps", "epochs")
+
+
 def settle(
     recipe: str | Recipe,
     *,
@@ -217,7 +220,7 @@ def settle(
     it, strictly."""
     found = find(recipe) if isinstance(recipe, str) else recipe
     for values, file in _layers(config):
-        found = override(found, values, file=file)
+        found = override(found, _budgeted(values), file=file)
     if seed is not None:
         found = dataclasses.replace(found, seed=seed)
     if init_embeddings is not None:
@@ -255,6 +258,14 @@ def settle_transfer(
     asked = {} if host is None else {"host": host}
     named = {n: v for n, v in (("text", text), ("label", label)) if v is not None}
     return override(strategy, asked, place="strategy"), override(task, named, place="task")
+
+
+def _budgeted(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration that sets a budget sets the whole of it: what the recipe has of the other kinds does not count."""
+    limits = values.get("limits")
+    if not isinstance(limits, Mapping) or not any(name in limits for name in _BUDGETS):
+        return values
+    return {**values, "limits": {**dict.fromkeys(_BUDGETS), **limits}}
 
 
 def _layers(config: Configuration | Sequence[Configuration]) -> Iterator[tuple[Mapping[str, Any], str | Path | None]]:
