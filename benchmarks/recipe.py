@@ -35,7 +35,7 @@ import msgspec
 from benchmarks.recipe_cells import CORPUS, QUICK, TASK, Plan, Protocol, make, texts
 from foretext.cli.output import table
 from foretext.config import override, read_toml
-from foretext.errors import ArtefactError, ExitCode, ForetextError, unknown
+from foretext.errors import ArtefactError, ExitCode, ForetextError, UsageError, unknown
 from foretext.folder import fingerprint, read_json, write_json
 from foretext.recipe import Recipe
 from foretext.recipes import find
@@ -56,7 +56,7 @@ def plans(options: argparse.Namespace, protocol: Protocol, data: Mapping[str, st
     chosen = {name: override(base, variants[name], file=options.variants, place=name) for name in options.only or variants}
     return [
         Plan(variant=name, minutes=minutes, recipe=replace(recipe, seed=seed), protocol=protocol, data=data)
-        for minutes in sorted(options.minutes)
+        for minutes in sorted(set(options.minutes))
         for seed in range(options.seeds)
         for name, recipe in chosen.items()
     ]
@@ -161,6 +161,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """See the module's first lines."""
     options = parser().parse_args(arguments)
+    if options.at_once < 1:
+        raise UsageError(f"--at-once: expected a whole number above 0, found {options.at_once}")
     protocol = replace(QUICK if options.quick else Protocol(), corpus=options.corpus, task=options.task)
     if options.draws is not None:
         protocol = replace(protocol, draws=options.draws)

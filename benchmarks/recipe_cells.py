@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 
+import foretext
 from foretext.data.config import WindowsConfig
 from foretext.datasets import find as find_data
 from foretext.draws import generator
 from foretext.folder import fingerprint, is_sealed, locked, open_sealed, read_json, sealing, write_json
 from foretext.ladder.draw import label_set
-from foretext.ladder.machine import circumstances, machine
+from foretext.ladder.machine import circumstances, machine, versions
 from foretext.objectives import MaskedConfig
 from foretext.recipe import Recipe, to_json
 from foretext.strategies import StrategyConfig
@@ -47,7 +48,7 @@ class Protocol:
     draws: int = 2
     """Label sets a count; 0 = no transfer, for a first sieve by the loss alone."""
     warm: int = 24
-    """Updates made before: the first of each size are slower (in bf16 oneDNN compiles a product of a new size)."""
+    """Updates made before that: the first of each size are slower (in bf16 oneDNN compiles a product of a new size)."""
     timed: float = 8.0
     """CPU seconds over which an update is timed."""
 
@@ -85,6 +86,12 @@ class Plan:
 def processor() -> JSON:
     """What decides how much learning a minute holds: cells of one table are of one kind of processor."""
     return {name: machine()[name] for name in ("processor", "flags")}
+
+
+def code() -> str:
+    """A fingerprint of what is timed: the package's source and its libraries' versions."""
+    folder = Path(foretext.__file__).parent
+    return fingerprint(versions(), {str(file.relative_to(folder)): file.read_text("utf-8") for file in sorted(folder.rglob("*.py"))})
 
 
 # ── texts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,7 +178,8 @@ def make(plan: Plan, work: Path, command: str) -> dict[str, JSON]:
     cost = cost_of(plan, corpus, setting, work)
     steps = max(1, int((60.0 * plan.minutes - cost["first vectors"]) / cost["update"]))
     model = work / "models" / plan.key
-    resumed = model.with_name(f"{model.name}.run").exists()  # then the CPU seconds below are the last process's only
+    # Then the CPU seconds below are the last process's only.
+    resumed = model.exists() or model.with_name(f"{model.name}.run").exists()
     limits = Limits(steps=steps, evaluations=1, checkpoint_minutes=2.0)
     began, cpu = time.perf_counter(), time.process_time()
     made = pretrain(plan.recipe, corpus, model, limits=limits, setting=setting, resume=True)
@@ -195,7 +203,7 @@ def cost_of(plan: Plan, corpus: FileCorpus, setting: Any, work: Path) -> dict[st
     one thread, and then the same for every budget and seed."""
     recipe = replace(plan.recipe, seed=0, limits=Limits(steps=10**9), cites={}, name="")
     protocol = plan.protocol
-    key = fingerprint(FORMAT, to_json(recipe), plan.data["corpus"], protocol.warm, protocol.timed, processor())
+    key = fingerprint(FORMAT, to_json(recipe), plan.data["corpus"], protocol.warm, protocol.timed, processor(), code())
     file = work / "costs" / f"{key}.json"
     with locked(file):
         if not file.exists():

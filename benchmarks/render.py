@@ -8,12 +8,15 @@ The same cells give the same document, byte for byte; a test holds the committed
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.brown import about
 from benchmarks.brown import table as brown_rows
 from benchmarks.cells import FOLDER, Cell, read_all
 from benchmarks.mlm import GATES, PEAK_GATE
 from benchmarks.protocol import ROOT, Round, quartiles, ratios
+from foretext.errors import ArtefactError
+from foretext.folder import fingerprint, read_json
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 HEAD = """\
@@ -47,14 +50,16 @@ SECTIONS: Sequence[tuple[str, str]] = (
 )
 
 
-def render(cells: Sequence[Cell]) -> str:
-    """The whole document."""
+def render(cells: Sequence[Cell], recipes: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The whole document. `recipes`: the cells of `benchmarks.recipe`, which have a form of their own."""
     parts = [HEAD]
     for benchmark, title in SECTIONS:
         mine = sorted((c for c in cells if c.benchmark == benchmark and not c.machine.get("gpu")), key=lambda c: c.name)
         if mine:
             parts.append(f"\n## {title}\n")
             parts.extend(_section(c) for c in mine)
+        if benchmark == "race" and recipes:
+            parts.extend(["\n## What CPU minutes buy `bert-budget`, and its variants\n\n", *_recipes(recipes)])
     missing = [title for benchmark, title in SECTIONS if not any(c.benchmark == benchmark for c in cells)]
     if missing:
         parts.append("\n## Not measured yet\n\n" + "".join(f"- {title}\n" for title in missing))
@@ -264,6 +269,42 @@ def _brown(cell: Cell) -> Iterable[str]:
     yield f"Trained in: {', '.join([*spent, network])}; one thread, beside whatever else the machine did.\n\n"
 
 
+def recipe_cells(folder: Path) -> list[dict[str, Any]]:
+    """The sealed cells of `benchmarks.recipe`, shortest budget first, then by loss. ArtefactError for a damaged one."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        value = read_json(file)
+        if value["seal"] != fingerprint(value["cell"]):
+            raise ArtefactError("the cell does not match its own seal", file=file, remedy="measure it again")
+        found.append(value["cell"])
+    return sorted(found, key=lambda cell: (cell["minutes"], cell["scores"]["loss"]))
+
+
+def _recipes(cells: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    counted = (name.split() for name in cells[0]["scores"] if name.startswith(("features ", "finetune ")))
+    scores = [f"{how} {labels}" for how, labels in sorted(counted, key=lambda pair: (pair[0], int(pair[1])))]
+    rows = [
+        [
+            f"{cell['minutes']:g}", cell["variant"], str(cell["seed"]), f"{cell['steps']:,}",
+            "resumed" if cell["resumed"] else f"{cell['seconds']['pretraining cpu'] / 60:.1f}",
+            f"{cell['tokens'] / 1e6:.1f} M", f"{cell['scores']['loss']:.3f}", f"{cell['scores']['nats a character']:.3f}",
+            *(f"{100 * cell['scores'][name]:.1f}" for name in scores),
+        ]
+        for cell in cells
+    ]  # fmt: skip
+    protocol = cells[0]["config"]["protocol"]
+    yield (
+        "Planned CPU minutes of one thread, those that a run took, and the loss: nats a masked token at 15 %, on texts kept out "
+        f"beforehand. Then accuracy (%) on {protocol['tests']:,} texts of the task, by features and by fine-tuning with so many labels a "
+        f"class, the mean of {protocol['draws']} draws of labels.\n\n"
+    )
+    yield table(["minutes", "variant", "seed", "updates", "took", "tokens read", "loss", "a character", *scores], rows)
+    for where in sorted({f"{c['machine']['processor']}, {' '.join(c['machine']['flags'])} · torch {c['versions']['torch']}" for c in cells}):
+        yield f"- {where}\n"
+    for command in sorted({cell["command"] for cell in cells}):
+        yield f"- `{command}`\n"
+
+
 def _plain(cell: Cell) -> Iterable[str]:
     """Rates of each side, and ratios of the side "ours" where the cell names a gate."""
     unit, gate = cell.config.get("unit", "units"), cell.config.get("gate")
@@ -301,7 +342,7 @@ def main(given: Sequence[str] | None = None) -> str:
     parser.add_argument("--out", type=Path, default=DOCUMENT)
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where the document is another")
     arguments = parser.parse_args(given)
-    text = render(read_all(arguments.cells))
+    text = render(read_all(arguments.cells), recipe_cells(arguments.cells / "recipe"))
     if arguments.check:
         if not arguments.out.is_file() or arguments.out.read_text(encoding="utf-8") != text:
             raise SystemExit(f"{arguments.out} is not what the cells say: run python -m benchmarks.render")

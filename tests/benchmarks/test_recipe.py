@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks import recipe as bench
 from benchmarks import recipe_cells as cells
+from benchmarks import render
 from foretext.bundle import SOURCE, Pretrained, build_model
 from foretext.config import override
-from foretext.errors import UsageError
+from foretext.errors import ArtefactError, UsageError
 from foretext.recipe import Recipe, to_json
 from foretext.text.corpus import open_corpus
 from foretext.text.tokenizers import train_tokenizer
@@ -53,6 +54,9 @@ def test_a_cell_is_made_once_sealed_and_found_again(
     assert cell["steps"] == max(1, int((0.6 - cell["cost"]["first vectors"]) / cell["cost"]["update"]))
     assert 0 < cell["scores"]["loss"] < np.log(300) and 0 <= cell["scores"]["features 2"] <= 1
     assert not list((world / "work" / "models").iterdir())
+    row = next(line for line in render.render([], render.recipe_cells(world / "out")).splitlines() if "init-random" in line)
+    loss, accuracy = cell["scores"]["loss"], 100 * cell["scores"]["finetune 2"]
+    assert row.startswith(f"| 0.01 | init-random | 0 | {cell['steps']:,} |") and f"| {loss:.3f} |" in row and row.endswith(f"| {accuracy:.1f} |")
 
     made: list[list[str]] = []
 
@@ -64,9 +68,16 @@ def test_a_cell_is_made_once_sealed_and_found_again(
     bench.main(words(world, "--only", "init-random"))
     bench.main(words(world, "--only", "mask-15", "init-random", "--seeds", "2"))
     file.write_text(file.read_text().replace('"minutes": 0.01', '"minutes": 0.02'))
+    with pytest.raises(ArtefactError, match="its own seal"):
+        render.recipe_cells(world / "out")
     bench.main(words(world, "--only", "init-random"))
     bench.main(words(world, "--only", "init-random", "--draws", "0"))
     assert made == [[], ["mask-15", "mask-15", "init-random"], ["init-random"], ["init-random"]]
+
+
+def test_at_least_one_cell_at_once(world: Path) -> None:
+    with pytest.raises(UsageError, match="--at-once"):
+        bench.main(words(world, "--at-once", "0"))
 
 
 def test_texts_are_divided_once_and_nothing_is_lost(world: Path) -> None:
