@@ -87,6 +87,16 @@ def test_a_work_folder_waits_beside_its_output(tmp_path: Path) -> None:
             work_folder(out, resume=resume)
 
 
+def test_the_folder_that_one_stands_in_has_a_work_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "x")
+    (tmp_path / "x" / "y").mkdir()
+    for here, out in (("x", "."), ("x/y", "..")):
+        (tmp_path / "x.run").mkdir()
+        monkeypatch.chdir(tmp_path / here)
+        assert is_finished(Path(out))
+        assert not (tmp_path / "x.run").exists()
+
+
 def test_a_run_that_saved_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
     out, work = tmp_path / "x", tmp_path / "x.run"
     (work / "checkpoints").mkdir(parents=True)

@@ -119,8 +119,13 @@ def is_finished(out: Path) -> bool:
     """Whether `out` is there, whole. Then OUT.run, which its maker may have had no time to remove, goes."""
     if not is_sealed(out):
         return False
-    remove(out.with_name(out.name + ".run"))
+    remove(_work_of(out))
     return True
+
+
+def _work_of(out: Path) -> Path:
+    named = out if out.name not in ("", "..") else out.resolve()
+    return named.with_name(named.name + ".run")
 
 
 _OF_NOTHING = {"run.json", "log.jsonl", ".checkpoints.lock"}
@@ -133,7 +138,7 @@ def work_folder(out: Path, *, resume: bool) -> Path:
     What a run leaves that ended before it had saved anything stands in nobody's way; a batch that made it diverge is kept."""
     if out.exists():
         raise _taken(out)
-    work = out.with_name(out.name + ".run")
+    work = _work_of(out)
     if not resume and work.exists() and {file.name for file in work.rglob("*") if file.is_file()} <= _OF_NOTHING:
         remove(work)
     if work.exists() and not resume:

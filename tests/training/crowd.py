@@ -32,12 +32,16 @@ TINY = "training.crowd:tiny"
 SMALL_BERT = "training.crowd:bert"
 
 
-def tiny(ranks=ALONE, *, fault="", rank=1, at=0, trace="", thaw=False, **told):
+def tiny(ranks=ALONE, *, fault="", rank=1, at=0, trace="", thaw=False, narrow=False, **told):
     """tiny.stepper, whose rank `rank` has a `fault` at update `at` (from 0): "nan", "kill", "stop", or "slow":
-    one second an evaluation. `thaw`: the encoder is frozen for the first third. `trace`: a folder for what was read."""
+    one second an evaluation. `thaw`: the encoder is frozen for the first third. `narrow`: one parameter is trained, its
+    gradient clipped. `trace`: a folder for what was read."""
     torch.set_num_threads(1)
     if thaw:
         told["phases"] = (Phase(share=1, rates={"heads": 1.0}), Phase(share=2))
+    if narrow:
+        told["phases"] = (Phase(rates={"encoders.text.embeddings": 1.0}),)
+        told["optimizer"] = OptimizerConfig(kind="adamw", rate=1e-2, clip=1e-6)
     made = world.stepper(ranks=ranks, **told)
     step, scores, source = made.step, made.scores, made._batches.step
 

@@ -98,6 +98,14 @@ def test_the_same_losses_whatever_the_number_of_processes(crews, size, parts, op
     assert len({report.loss for report in reports}) == len(reports)
 
 
+def test_a_process_that_owns_nothing_of_a_phase_clips_nothing(crews):
+    """One parameter is trained, by one of two processes; the norm is above what is allowed."""
+    one, two = (built(crews(size), crowd.TINY, narrow=True) for size in (1, 2))
+    for _ in range(2):
+        assert two.step().loss == pytest.approx(one.step().loss, rel=1e-6)
+    assert apart(one.state(), two.state()) <= 1e-6
+
+
 def test_the_same_weights_score_the_same(crews):
     """A metric is not the mean of the ranks' means: the held-out batches have different numbers of targets."""
     one = built(None, crowd.SMALL_BERT, parts=6)
