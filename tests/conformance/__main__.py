@@ -9,6 +9,15 @@ import sys
 from pathlib import Path
 
 
+HEAD = """\
+# Conformance
+
+Every family and every task under every check, in float64 and then float32; written by `PYTHONPATH=tests python -m conformance --out
+docs/conformance.md`. A skip has a declared reason, or it fails; `tests/conformance/test_matrix.py` runs the same cells in `make test`.
+
+"""
+
+
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(prog="conformance", description=__doc__)
@@ -33,7 +42,7 @@ def main() -> int:
     text, good = matrix.report(checks, chosen, lambda line: print(line, file=sys.stderr, flush=True))
     print(text)
     if told.out:
-        told.out.write_text(text)
+        told.out.write_text(HEAD + text)
     return 0 if good else 1
 
 
