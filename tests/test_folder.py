@@ -78,6 +78,8 @@ def test_exit_codes(tmp_path: Path) -> None:
     write(tmp_path / "x")
     with pytest.raises(ArtefactError, match="expected a store folder"):
         open_sealed(tmp_path / "x", kind="store")
+    with pytest.raises(ArtefactError, match="expected a zebra folder, found a test folder"):
+        open_sealed(tmp_path / "x", kind="zebra")
 
 
 @settings(deadline=None, max_examples=150)

@@ -145,3 +145,26 @@ def test_only_the_gradients_asked_for_are_given_and_in_their_inputs_dtype() -> N
     assert (low.grad.dtype, bias.grad.dtype, fixed.grad) == (torch.bfloat16, torch.float32, None)
     torch.testing.assert_close(low.grad.float(), wanted[0], atol=0.05, rtol=0.05)
     torch.testing.assert_close(bias.grad, wanted[2], atol=0.05, rtol=0.05)
+
+
+def test_what_is_held_at_once_on_a_processor_and_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 MiB of scores, softmax over 1 MiB of them at a time; 256 MiB on a GPU, in one pass."""
+    made, passes = [], []
+    matmul, log_softmax = torch.matmul, torch.log_softmax
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        made.append((len(a), b.shape[-1]))
+        return matmul(a, b)
+
+    def softmaxed(x: torch.Tensor, dim: int) -> torch.Tensor:
+        passes.append(len(x))
+        return log_softmax(x, dim=dim)
+
+    monkeypatch.setattr(torch, "matmul", product)
+    monkeypatch.setattr(torch, "log_softmax", softmaxed)
+    hidden, table, bias = torch.zeros(1100, 2), torch.zeros(8192, 2), torch.zeros(8192)
+    with torch.no_grad():
+        summed_cross_entropy(hidden, table, bias, torch.zeros(1100, dtype=torch.int64))
+    assert made == [(512, 8192), (512, 8192), (76, 8192)]
+    assert passes == [32] * 34 + [12]
+    assert softmax.HELD_BYTES["cuda"] == softmax.SLICE_BYTES["cuda"] == 256 * 1024**2
