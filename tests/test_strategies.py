@@ -58,6 +58,9 @@ def test_steps_are_enough_for_few_examples_and_grow_with_many() -> None:
     assert (head.batch, head.steps) == (32, 10 * 10_000 // 32)
     assert settle(StrategyConfig(steps=7), {"text": BERT}, 10).steps == 7
     assert settle(StrategyConfig(epochs=3, least_steps=0, batch=10), {"text": BERT}, 100).steps == 30
+    assert settle(StrategyConfig(epochs=3, batch=10), {"text": BERT}, 100).steps == 30  # as many as were asked for
+    assert settle(StrategyConfig(epochs=3, least_steps=50, batch=10), {"text": BERT}, 100).steps == 50
+    assert settle(StrategyConfig(batch=10), {"text": BERT}, 100).steps == 100
     assert settle(StrategyConfig(epochs=0.1, least_steps=0, batch=10), {"text": BERT}, 100).steps == 1
 
 

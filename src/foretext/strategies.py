@@ -32,7 +32,7 @@ class StrategyConfig:
     epochs: float | None = None
     """Passes over the training examples."""
     least_steps: int | None = None
-    """At least so many updates, however few examples there are."""
+    """At least so many updates, however few examples there are; by default 100 or 300, none where `epochs` is given."""
     steps: int | None = None
     """Exactly so many updates; overrides the two above."""
     layer_decay: float = 1.0
@@ -233,7 +233,8 @@ def _course(config: StrategyConfig, offers: Mapping[str, Offer]) -> tuple[int, f
     """
     heavy = config.how == "finetune" and any(offer.contextual for offer in offers.values())
     batch, epochs, least = (16, 4.0, 100) if heavy else (32, 10.0, 300)
-    least = least if config.least_steps is None else config.least_steps
+    if config.least_steps is not None or config.epochs is not None:  # passes that were asked for are as many as that
+        least = config.least_steps or 0
     return config.batch or batch, config.epochs or epochs, least
 
 

@@ -52,9 +52,15 @@ def leave(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, st
         (["pretrain", "bert-budget", "texts", "--out", "x", "--set", "family.layer=2"], 2, "family.layer: unknown key 'layer'; did you mean 'layers'"),
         (["pretrain", "bert-budget", "texts", "--out", "x", "--set", "family.layers=x"], 2, "family.layers: Expected `int`"),
         (["pretrain", "bert-budget", "texts", "--out", "x", "--set", "seed=1", "--set", "seed=2"], 2, "Cannot overwrite"),
-        (["pretrain", "bert-budget", "texts", "--out", "x", "--steps", "1", "--threads", "0"], 2, "threads: expected a whole number above 0, found 0"),
+        (["pretrain", "bert-budget", "texts", "--out", "x", "--steps", "1", "--threads", "0"], 2, "--threads: expected a whole number from 1 on, found 0"),
         (["pretrain", "bert-budget", "texts", "--out", "x", "--steps", "1", "--device", "meta"], 2, "none of those that foretext trains on"),
         (["pretrain", "bert-budget", "texts", "--out", "x", "--set", "init_embeddings=\udcff"], 2, "expected UTF-8"),
+        (["transfer", "x", "classify", "y.csv", "--out", "z", "--threads", "0"], 2, "--threads: expected a whole number from 1 on, found 0"),
+        (["neighbors", "absent", "a", "--n", "0"], 2, "--n: expected a whole number from 1 on, found 0"),
+        (["evaluate-vectors", "absent", "--most", "-5"], 2, "--most: expected a whole number from 0 on, found -5"),
+        (["map", "absent", "--out", "x.png"], 2, "expected a word or more"),
+        (["map", "absent", "a", "--out", "x.png", "--seed", "-1"], 2, "--seed"),
+        (["curve"], 2, "expected a folder or more"),
         (["info", "absent"], 2, "no such folder"),
         (["info", "texts"], 4, "not a foretext folder"),
         (["recipes", "bert-tny"], 2, "bert-tiny"),
@@ -239,3 +245,29 @@ def test_embeddings_start_from_a_folder(vectors: Path, capsys: pytest.CaptureFix
     run(["info", "vectors", "--json"])
     assert init["from"] == json.loads(capsys.readouterr().out)["key"]
     assert (init["name"], init["tokens"]) == ("vectors", 1.0)
+
+
+def test_only_commands_that_resume_are_said_to(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("foretext.cli.run", stopped)
+    for words, how in ((["check", "-"], "run the same command again"), (["pretrain", "bert-tiny"], "run the same command with --resume")):
+        code, text = leave(words, capsys)
+        assert code == 75 and how in text
+
+
+def test_a_lone_column_is_not_guessed_to_have_a_name(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else the first text would be lost without a word."""
+    rows = "text,label\n" + "the boat on the river,a\nthe bank raised rates,b\n" * 6
+    Path("labels.csv").write_text(rows)
+    run(["transfer", "vectors", "classify", "labels.csv", "--out", "made", "--how", "features", "--threads", "1", "--set", "strategy.epochs=1"])
+    Path("lone.csv").write_text("hello there\nsecond text\n")
+    code, text = leave(["predict", "made", "lone.csv"], capsys)
+    assert code == 3 and "lone.csv" in text and "--text 'hello there'" in text
+    capsys.readouterr()
+    run(["predict", "made", "lone.csv", "--text", "hello there"])
+    assert capsys.readouterr().out.count("\n") == 1
+    Path("lone.csv").write_text("text\nhello there\nsecond text\n")
+    run(["predict", "made", "lone.csv"])
+    assert capsys.readouterr().out.count("\n") == 2

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if isinstance(error, KeyboardInterrupt):  # SIGINT or SIGTERM: further ones must not cut the last words short
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
-        failure = _failure(error)
+        failure = _failure(error, resumable=words[:1] in _RESUMABLE)
         if failure is None:
             raise
         if debug:
@@ -92,12 +92,17 @@ def run(words: list[str]) -> None:
     getattr(importlib.import_module(module), function)(chosen)
 
 
-def _failure(error: BaseException) -> ForetextError | None:
+_RESUMABLE = (["pretrain"], ["transfer"])
+"""Commands that `--resume` continues."""
+
+
+def _failure(error: BaseException, *, resumable: bool) -> ForetextError | None:
     """What a user is told of `error`, or None where it is a defect of ours and shows its traceback."""
     if isinstance(error, ForetextError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Preempted("interrupted; nothing finished is lost", remedy="run the same command with --resume")
+        how = "with --resume" if resumable else "again"
+        return Preempted("interrupted; nothing finished is lost", remedy=f"run the same command {how}")
     if is_out_of_memory(error):
         return ResourceError("out of memory", remedy="use a smaller batch, a smaller model or a shorter length")
     if isinstance(error, OSError) and error.errno in _FULL_OR_BROKEN:

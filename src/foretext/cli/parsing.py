@@ -26,13 +26,31 @@ def parsed(kinds: Mapping[str, type], words: list[str], *, prog: str, about: str
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(union, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,), description=about)
+            chosen = tyro.cli(union, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,), description=about)
     except SystemExit as left:
         if not left.code:
             raise
         lines = [line for line in told.getvalue().splitlines() if not line.startswith("╭")]  # the frame's title
         text = " ".join(_FRAME.sub(" ", " ".join(lines)).split())
         raise UsageError(_ADVICE.sub("", text).strip(" .") or "the command line was not understood", remedy=f"{prog} --help shows what is expected") from left
+    _check_values(chosen)
+    return chosen
+
+
+_LEAST = {"n": 1, "seeds": 1, "processes": 1, "threads": 1, "seed": 0, "most": 0, "min_count": 1}
+"""The smallest value of whole numbers that several commands take."""
+_NEEDED = {"words": "a word", "runs": "a folder"}
+
+
+def _check_values(chosen: Any) -> None:
+    """UsageError for a whole number below what its name allows, and for an empty list where something is needed."""
+    for name, least in _LEAST.items():
+        value = getattr(chosen, name, None)
+        if isinstance(value, int) and value < least:
+            raise UsageError(f"--{name.replace('_', '-')}: expected a whole number from {least} on, found {value}")
+    for name, what in _NEEDED.items():
+        if getattr(chosen, name, None) == ():
+            raise UsageError(f"expected {what} or more, found none")
 
 
 def _check_options(kind: type, words: list[str], prog: str) -> None:

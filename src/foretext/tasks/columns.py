@@ -56,6 +56,13 @@ def text_column(path: Path, rows: Cells, text: str | None, header: bool, *, amon
     known = _known(rest, TEXT_NAMES)
     if known is None and not header and rest:
         known = max(rest, key=lambda name: sum(len(str(row.get(name) or "")) for row in rows))
+    if known is None and header and len(names) == 1 and not looks_headerless(names):
+        raise DataError(
+            f"cannot tell whether {names[0]!r} is the column's name or the first text",
+            file=path,
+            place="line 1",
+            remedy=f"name the column --text '{names[0]}'; or put the line text before it; or call the file .txt",
+        )
     if known is None and len(rest) == 1 and not (header and looks_headerless(names)):
         known = rest[0]
     if known is None:
