@@ -102,3 +102,10 @@ def test_several_sources_each_have_a_host() -> None:
     found = transfer(sources, ClassifyConfig(dev_share=0.2), TRAIN, strategy=strategy, device="cpu")
     frozen = transfer(sources, ClassifyConfig(dev_share=0.2), TRAIN, strategy=replace(strategy, how="frozen"), device="cpu")
     assert np.abs(found.log_probabilities(TEXTS) - frozen.log_probabilities(TEXTS)).max() <= 1e-5
+
+
+def test_devices_and_threads_that_cannot_be_are_refused() -> None:
+    source = pretrained("word2vec")
+    for wrong in ({"device": "gpu"}, {"device": "meta"}, {"threads": 0}):
+        with pytest.raises(UsageError):
+            transfer(source, ClassifyConfig(), TRAIN, **wrong)  # type: ignore[arg-type]

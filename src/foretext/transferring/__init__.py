@@ -21,6 +21,7 @@ from foretext.features import Remember
 from foretext.folder import fingerprint, is_finished, locked, read_record, work_folder, write_record
 from foretext.models.catalog import require
 from foretext.preflight import require_transfer
+from foretext.steppers import device_of
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -166,10 +167,8 @@ def settled_precision(strategy: StrategyConfig, device: str) -> StrategyConfig:
 def _device(device: str, threads: int | None) -> str:
     import torch
 
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads: expected a whole number above 0, found {threads}")
     if threads is not None:
         torch.set_num_threads(threads)
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device = 'cuda', but this machine has none", remedy="use --device cpu")
-    return device
+    return device_of(device)
