@@ -194,7 +194,7 @@ from types import SimpleNamespace
 from foretext.models.word2vec.config import Word2VecConfig
 from foretext.models.word2vec.train import stepper
 ids = np.tile(np.arange(1, 51), 40)
-store = SimpleNamespace(ids=ids, sentences=np.arange(0, 2001, 50), held_out=np.zeros(40, bool), counts=np.bincount(ids),
+store = SimpleNamespace(let_go=lambda: None, ids=ids, sentences=np.arange(0, 2001, 50), held_out=np.zeros(40, bool), counts=np.bincount(ids),
                         key="start", tokenizer=SimpleNamespace(special={}))
 stepper(Word2VecConfig(), store, epochs=1.0).step()
 """

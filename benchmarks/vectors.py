@@ -57,6 +57,9 @@ class Words:
         """Nothing is."""
         return np.zeros(len(self.sentences) - 1, np.bool_)
 
+    def let_go(self) -> None:
+        """Arrays in memory stay there."""
+
 
 def make(folder: Path, source: str, most: int) -> None:
     """Write the first `most` words of the text into `folder`: lower case, punctuation as words of its own."""

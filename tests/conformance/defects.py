@@ -90,7 +90,7 @@ DEFECTS = (
          ("update", POST), ("update", TUNED)),
     _one("gradients are clipped twice", GRADIENT, "torch._foreach_mul_(grads, clip / norm)",
          "torch._foreach_mul_(grads, (clip / norm) ** 2)", ("update", POST)),
-    _one("gradients are not clipped", GRADIENT, "if clip is not None and norm > clip:",
+    _one("gradients are not clipped", GRADIENT, "if grads and clip is not None and norm > clip:",
          "if clip is not None and norm > 1e9 * clip:", ("update", TUNED)),
     _one("LayerNorm and biases are decayed", "training/optimizers.py", "(matrix, named.parameter.ndim > 1, rates)",
          "(matrix, True, rates)", ("update", PRE), ("update", TUNED)),
