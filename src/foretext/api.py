@@ -64,8 +64,8 @@ def pretrain(
     resume: bool = False,
 ) -> Pretrained:
     """Stage one. `recipe`: a name or a Recipe; `corpus`: paths, globs, URLs or a Corpus; `config`: a TOML file or a
-    mapping (or several, one over the other) laid over the recipe; `source`: go on from it; `init_embeddings`: what the embedding matrix starts from, in
-    place of the recipe's: "random", "auto" or vectors. Both take a pretrained folder, or another program's word vectors
+    mapping (or several, one over the other) laid over the recipe; `source`: go on from it; `init_embeddings`: what the
+    embedding matrix starts from, in place of the recipe's: "random", "auto" or vectors. Both take a pretrained folder, or another program's word vectors
     (`interop.vectors`). One of `minutes`, `steps`, `epochs` sets the budget, else the recipe's own.
 
     Errors are ForetextErrors with the exit code they would leave the command line with.

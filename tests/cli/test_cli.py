@@ -268,6 +268,9 @@ def test_a_lone_column_is_not_guessed_to_have_a_name(vectors: Path, capsys: pyte
     capsys.readouterr()
     run(["predict", "made", "lone.csv", "--text", "hello there"])
     assert capsys.readouterr().out.count("\n") == 1
+    Path("lone.jsonl").write_text('{"foo": "hello there"}\n{"foo": "second text"}\n')  # there a name is never a text
+    run(["predict", "made", "lone.jsonl"])
+    assert capsys.readouterr().out.count("\n") == 2
     Path("lone.csv").write_text("text\nhello there\nsecond text\n")
     run(["predict", "made", "lone.csv"])
     assert capsys.readouterr().out.count("\n") == 2

@@ -56,18 +56,22 @@ def text_column(path: Path, rows: Cells, text: str | None, header: bool, *, amon
     known = _known(rest, TEXT_NAMES)
     if known is None and not header and rest:
         known = max(rest, key=lambda name: sum(len(str(row.get(name) or "")) for row in rows))
-    if known is None and header and len(names) == 1 and not looks_headerless(names):
+    if known is None and len(rest) == 1 and not (header and looks_headerless(names)):
+        known = rest[0]
+    if known is None:
+        raise _no_column("text", path, names, header)
+    return known
+
+
+def require_a_name(path: Path, names: Sequence[str]) -> None:
+    """DataError where the first line of a table of one column, `names`, may be its first text as well as a name."""
+    if len(names) == 1 and _known(names, TEXT_NAMES) is None and not looks_headerless(names):
         raise DataError(
             f"cannot tell whether {names[0]!r} is the column's name or the first text",
             file=path,
             place="line 1",
             remedy=f"name the column --text '{names[0]}'; or put the line text before it; or call the file .txt",
         )
-    if known is None and len(rest) == 1 and not (header and looks_headerless(names)):
-        known = rest[0]
-    if known is None:
-        raise _no_column("text", path, names, header)
-    return known
 
 
 def _named(path: Path, names: list[str], name: str) -> str:

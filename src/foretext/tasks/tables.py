@@ -16,7 +16,7 @@ import msgspec
 
 from foretext import pickles
 from foretext.errors import DataError, ResourceError, UsageError
-from foretext.tasks.columns import text_column
+from foretext.tasks.columns import require_a_name, text_column
 from foretext.text.sources import Source
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -86,7 +86,10 @@ def read_texts(source: str | Path, *, text: str | None = None, header: bool = Tr
         yield from (line.rstrip("\r\n") for line in _file_lines(path))
         return
     name: str | None = None
+    unnamed = header and not text and format_of(path)[0] in ("csv", "tsv")
     for row in read_rows(path, header=header):
+        if name is None and unnamed:
+            require_a_name(path, list(row.cells))
         if name is None or name not in row.cells:
             name = text_column(path, [row.cells], text, header)
         value = row.cells[name]

@@ -21,7 +21,7 @@ from foretext.features import Remember
 from foretext.folder import fingerprint, is_finished, locked, read_record, work_folder, write_record
 from foretext.models.catalog import require
 from foretext.preflight import require_transfer
-from foretext.steppers import device_of
+from foretext.steppers import device_of, require_threads
 from foretext.strategies import StrategyConfig
 from foretext.tasks.base import Source
 from foretext.tasks.classify import ClassifyConfig
@@ -167,8 +167,7 @@ def settled_precision(strategy: StrategyConfig, device: str) -> StrategyConfig:
 def _device(device: str, threads: int | None) -> str:
     import torch
 
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads: expected a whole number above 0, found {threads}")
+    require_threads(threads)
     if threads is not None:
         torch.set_num_threads(threads)
     return device_of(device)
