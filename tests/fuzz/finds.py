@@ -31,4 +31,5 @@ FINDS: list[tuple[str, bytes]] = [
     ("corpus a.xml", dump("&lt;ref&gt;" * 20_000)),
     ("labelled a.tsv", b"--2\tl2\tx"),  # a label of two minus signs and a digit was taken for a number
     ("tokenizer", b'\x02{"config": {"size": -1}, "key": ""}'),
+    ("tokenizer", b"\x08" + b"9\n" * 29 + b"9" * 40 + b"\n"),  # a count that no array holds: OverflowError
 ]

@@ -5,6 +5,7 @@ than `--timeout` seconds of the wall clock, or a process above `--memory` MiB, i
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -38,7 +39,16 @@ def main() -> None:
             "-max_len=4096", f"-artifact_prefix={chosen.keep}/", "-verbosity=0", "-print_final_stats=1",
             *([f"-dict={words.name}"] if target.words else []),
         ]  # fmt: skip
-        atheris.Setup([sys.argv[0], *options, corpus], lambda data: check(target, data))
+
+        def one(data: bytes) -> None:
+            try:
+                check(target, data)
+            except BaseException:
+                # libFuzzer's alarm may go off while the interpreter is taken down, and end the process before the find is written.
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                raise
+
+        atheris.Setup([sys.argv[0], *options, corpus], one)
         atheris.Fuzz()
 
 

@@ -81,6 +81,14 @@ def _numbers(file: Path, read: Callable[[str], Any], expected: int) -> list[Any]
     return numbers
 
 
+def _count(line: str) -> int:
+    """How often a word was seen; ValueError where no text is long enough (and no float64 exact)."""
+    number = int(line)
+    if not 0 <= number < 1 << 53:
+        raise ValueError(line)
+    return number
+
+
 def _spelling(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> Spelling:
     places = special_ids(config.special, pieces)
     token = unknown_token(config.kind, config.special)
@@ -94,7 +102,7 @@ def _spelling(config: TokenizerConfig, pieces: Sequence[str], folder: Path) -> S
         return Unigram(pieces, _numbers(folder / "scores.txt", float, len(pieces)), special, unknown)
     if max(special) >= len(special):
         raise ArtefactError(f"expected the special tokens {list(config.special)} first", file=folder / VOCABULARY)
-    counts = _numbers(folder / "counts.txt", int, len(pieces))
+    counts = _numbers(folder / "counts.txt", _count, len(pieces))
     if config.phrases:
         return Phrases(pieces, counts, len(special), unknown, _read_phrases(folder / "phrases.txt"))
     return Whole(pieces, counts, len(special), unknown)
