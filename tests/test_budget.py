@@ -86,6 +86,29 @@ def test_with_several_processes_a_planned_run_starts_from_its_first_values(job: 
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+def test_a_run_that_ends_before_its_budget_says_so(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An n-gram model has read its text once long before most budgets are spent."""
+    rate = Rate(step=0.2, tokens=100.0, evaluation=0.0, checkpoint=0.0, size=1, parameters=1, memory=1, steps=2)
+    monkeypatch.setattr(budget, "_measured", lambda *_: rate)
+
+    class Once(SimpleNamespace):
+        """A Stepper that reads all there is in seven steps."""
+
+        @property
+        def total(self) -> int:
+            return self.most
+
+        @total.setter
+        def total(self, steps: int) -> None:
+            self.most = min(steps, 7)
+
+    monkeypatch.setattr(budget, "make", lambda *_, **__: Once(total=10**9))
+    alone = replace(job, recipe=replace(job.recipe, phases=job.recipe.phases[:1]))
+    stepper, _, why = budget.planned(alone, SILENT)
+    assert stepper.total == 7
+    assert why.startswith("7 steps read all there is; 1 minutes would be 2")
+
+
 @pytest.mark.parametrize(("spent", "told"), [(10.0, ""), (59.9, "1 step at 200 ms"), (30.0, "; 30 s of them were gone before the first")])
 def test_a_budget_that_is_gone_before_the_first_step_is_told(job: Job, monkeypatch: pytest.MonkeyPatch, spent: float, told: str) -> None:
     rate = Rate(step=0.2, tokens=100.0, evaluation=0.0, checkpoint=0.0, size=1, parameters=1, memory=1, steps=2)

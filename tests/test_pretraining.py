@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -94,6 +95,53 @@ def test_a_finished_run_is_a_no_op_to_resume_and_else_refused(tmp_path: Path) ->
     assert (tmp_path / "m" / "foretext.json").read_bytes() == before
     with pytest.raises(UsageError, match="exists already"):
         pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
+
+
+def test_a_finished_run_of_other_settings_is_refused_too(tmp_path: Path) -> None:
+    """It would be handed out as what was asked for. How long it was may be left out."""
+    limits = Limits(steps=2, evaluations=1)
+    made = pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
+    assert pretrain(small(), corpus(), tmp_path / "m", limits=Limits(minutes=5.0), setting=ONE, resume=True).key == made.key
+    with pytest.raises(ArtefactError, match=r"finished run was made by another recipe.*optimizer\.rate: 0\.0001 → 0\.5"):
+        pretrain(small(optimizer={"rate": 0.5}), corpus(), tmp_path / "m", limits=limits, setting=ONE, resume=True)
+    with pytest.raises(ArtefactError, match=r"family\.name: bert → word2vec"):
+        pretrain(find("word2vec"), corpus(), tmp_path / "m", setting=ONE, resume=True)
+    on = small(optimizer={"rate": 0.25}, family={"layers": 1})  # going on: the network is the first one's
+    further = pretrain(on, corpus(), tmp_path / "n", source=made, limits=limits, setting=ONE)
+    assert pretrain(on, corpus(), tmp_path / "n", source=made, limits=limits, setting=ONE, resume=True).key == further.key
+
+
+def test_a_resumed_run_says_that_it_keeps_its_length(tmp_path: Path) -> None:
+    limits = Limits(steps=6, evaluations=1)
+    with pytest.raises(Preempted):
+        pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE, watch=StopAt(2))
+
+    class Heard(StopAt):
+        """Keeps what it is told, and stops at once."""
+
+        said: ClassVar[list[str]] = []
+
+        def say(self, text: str) -> None:
+            self.said.append(text)
+
+    for changed, told in ((limits, False), (Limits(steps=9, evaluations=1), True)):
+        Heard.said.clear()
+        with pytest.raises(Preempted):
+            pretrain(small(), corpus(), tmp_path / "m", limits=changed, setting=ONE, watch=Heard(3 + told), resume=True)
+        assert any("begun with: 6 steps" in text for text in Heard.said) is told
+
+
+def test_a_recipe_that_goes_on_needs_a_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"bert-continue goes on from a pretrained model.*--from"):
+        pretrain(find("bert-continue"), corpus(), tmp_path / "m", limits=Limits(steps=1), setting=ONE)
+    with pytest.raises(UsageError, match="goes on from"):
+        dry_run(find("bert-continue"), corpus(), limits=Limits(steps=1), setting=ONE)
+    first = pretrain(small(), corpus(), tmp_path / "a", limits=Limits(steps=2, evaluations=1), setting=ONE)
+    further = override(find("bert-continue"), {"windows": {"length": 32}, "batch": {"rows": 4}})
+    made = pretrain(further, corpus(), tmp_path / "b", source=first, limits=Limits(steps=1, evaluations=1), setting=ONE)
+    assert made.recipe.init_embeddings == "source" and not np.array_equal(made.vectors, first.vectors)
+    anew = replace(small(), init_embeddings="random", name="bert-continue")
+    assert pretrain(anew, corpus(), tmp_path / "c", limits=Limits(steps=1, evaluations=1), setting=ONE).provenance.steps == 1
 
 
 def test_an_unfinished_run_of_other_settings_or_text_is_refused(tmp_path: Path) -> None:

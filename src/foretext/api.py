@@ -43,7 +43,7 @@ def load(folder: str | Path) -> Pretrained | Adapted:
         return load_pretrained(folder)
     if kind == ADAPTED:
         return load_adapted(folder)
-    raise ArtefactError(f"expected a pretrained or an adapted folder, found a {kind} folder", file=folder)
+    raise ArtefactError(f"expected a folder of kind {PRETRAINED} or {ADAPTED}, found one of kind {kind}", file=folder)
 
 
 def pretrain(

@@ -49,7 +49,10 @@ def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits
     why = f"{limits.minutes:g} minutes are {_steps(steps)} at {rate.step * 1e3:,.0f} ms ({rate.tokens:,.0f} tokens/s)"
     if gone > MUCH * 60.0 * limits.minutes:
         why += f"; {gone:.0f} s of them were gone before the first (a family's kernels are compiled once an installation)"
-    return _with_length(job, stepper, begun, steps, watch), limits, why
+    made = _with_length(job, stepper, begun, steps, watch)
+    if made.total < steps:
+        why = f"{_steps(made.total)} read all there is; {limits.minutes:g} minutes would be {_steps(steps)}"
+    return made, limits, why
 
 
 def _measured(job: Job, stepper: Stepper, seconds: float, watch: Watch) -> trial.Rate:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from foretext import pickles
-from foretext.errors import UsageError, nearest
+from foretext.errors import UsageError, nearest, shorten
 
 RecordT = TypeVar("RecordT")
 
@@ -70,16 +70,16 @@ def override(record: RecordT, values: Mapping[str, Any], *, file: str | Path | N
     """`record` with `values` laid over it, tables over nested records and over mappings of records.
 
     Errors: an unknown key, or a value of another type than the field's → UsageError naming file and key. Of keys that
-    its kin have, a record may say why it has not (`lacks`).
+    its kin have, a record may say why it has not, or why its own does nothing here (`lacks`).
     """
     assert dataclasses.is_dataclass(record) and not isinstance(record, type)
     hints = typing.get_type_hints(type(record))
     changes = {}
     for key, value in values.items():
         where = f"{place}.{key}" if place else key
+        if why := getattr(record, "lacks", {}).get(key):
+            raise UsageError(why, file=file, place=where, remedy=f"leave {key!r} out")
         if key not in {f.name for f in dataclasses.fields(record)}:
-            if why := getattr(record, "lacks", {}).get(key):
-                raise UsageError(why, file=file, place=where, remedy=f"leave {key!r} out")
             raise _unknown_key(key, where, [f.name for f in dataclasses.fields(record)], file)
         changes[key] = _laid_over(getattr(record, key), value, hints[key], file, where)
     try:
@@ -132,7 +132,7 @@ def shown(value: Any, most: int = 60) -> str:
         text = repr(value)
     except ValueError:  # Python spells no integer of more than 4,300 digits
         text = "a number of thousands of digits"
-    return text if len(text) <= most else f"{text[:most]}…"
+    return shorten(text, most)
 
 
 def _infinite(value: Any) -> float | None:

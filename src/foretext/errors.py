@@ -1,6 +1,7 @@
 """What a user may see when something goes wrong: one message (file, place, rule, remedy) and an exit code."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from enum import IntEnum
 from os import PathLike
@@ -89,6 +90,12 @@ class Preempted(ForetextError):
     exit_code = ExitCode.PREEMPTED
 
 
+def failure(code: int, rule: str, *, file: str | PathLike[str] | None = None, remedy: str = "") -> ForetextError:
+    """An error that leaves with the exit code `code`; a ResourceError (5) where none does."""
+    kinds = {int(kind.exit_code): kind for kind in ForetextError.__subclasses__()}
+    return kinds.get(code, ResourceError)(rule, file=file, remedy=remedy)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the machine refused memory: Python's and numpy's MemoryError (pyarrow's is one), torch's RuntimeErrors of
     the processor ("DefaultCPUAllocator: can't allocate memory") and of an accelerator ("out of memory")."""
@@ -97,6 +104,31 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         sign in str(error) for sign in ("can't allocate memory", "not enough memory", "out of memory")
     )
+
+
+def no_file(file: str | PathLike[str], remedy: str = "") -> UsageError:
+    """The error for a path where a file of this machine must be: what is there instead."""
+    path = os.fspath(file)
+    scheme, sign, rest = path.partition(":/")
+    if sign and scheme.isalpha() and not os.path.exists(path):
+        path = f"{scheme}://{rest.lstrip('/')}"  # a Path has folded the second slash
+        return UsageError("expected a file of this machine, found a URL", file=path, remedy="download it first")
+    if os.path.isdir(path):
+        return UsageError("expected a file, found a folder", file=path, remedy=remedy)
+    if os.path.exists(path):
+        return UsageError("expected a file, found a pipe or a device", file=path, remedy="write it to a file first")
+    return UsageError("no such file or folder", file=path, remedy=remedy or "check the spelling of the path")
+
+
+def require_whole(name: str, value: object, least: int = 1) -> None:
+    """UsageError where `value` is no whole number of at least `least`."""
+    if not isinstance(value, int) or value < least:
+        raise UsageError(f"{name}: expected a whole number from {least} on, found {value!r}")
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """`text`, or as much of its start as a line has room for."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

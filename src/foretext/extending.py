@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.bundle import SOURCE, Pretrained, Provenance, machine
-from foretext.errors import DataError, UsageError
+from foretext.errors import DataError, UsageError, no_file
 from foretext.models.catalog import family, resolve
 from foretext.text.sentences import HAN
 from foretext.text.tokenizers import ChunkTokenizer, TokenizerConfig
@@ -176,7 +176,7 @@ def read_words(file: str | Path) -> list[str]:
     try:
         return [line.strip() for line in Path(file).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise UsageError("no such file", file=file, remedy="give a text file with one word a line") from error
+        raise no_file(file, "give a text file with one word a line") from error
     except UnicodeDecodeError as error:
         raise DataError("not readable as UTF-8", file=file, place=f"byte {error.start}") from error
 

@@ -28,7 +28,10 @@ from foretext.text.tokenizers.splitting import SPACE
 from foretext.training.progress import Watch
 from foretext.types import JSON, Bits, Floats, Ints, Stepper, Tokenizer
 
-RANDOM, AUTO = "random", "auto"
+RANDOM, AUTO, FROM_SOURCE = "random", "auto", "source"
+"""FROM_SOURCE: the model that a run goes on from has them; a recipe of this kind is refused without one."""
+WORDS = (RANDOM, AUTO, FROM_SOURCE)
+"""What names no folder and no file."""
 KEY = "key:"
 """In a settled recipe a folder stands as its content key, so that no path decides what a run is."""
 AUTO_TOKENS = 8_000_000
@@ -66,7 +69,7 @@ def settled(recipe: Recipe, given: Pretrained | None = None) -> tuple[Recipe, Pr
     Errors: no such folder, another width, skip-gram vectors for skip-gram itself → UsageError; damage → ArtefactError.
     """
     name = recipe.init_embeddings
-    if given is not None or name != RANDOM:
+    if given is not None or name not in (RANDOM, FROM_SOURCE):
         require(recipe.family.name, "encode", "init_embeddings")
     if given is None:
         if name == AUTO and family(recipe.family.name).stepper is not None:
@@ -75,7 +78,7 @@ def settled(recipe: Recipe, given: Pretrained | None = None) -> tuple[Recipe, Pr
                 place="init_embeddings",
                 remedy="use random, or a pretrained folder",
             )
-        if name in (RANDOM, AUTO):
+        if name in WORDS:
             return recipe, None
         given = load_pretrained(_folder(name))
     require(given.recipe.family.name, "encode", "init_embeddings")
@@ -96,7 +99,7 @@ def identified(recipe: Recipe, given: Pretrained | None = None) -> Recipe:
     name = recipe.init_embeddings
     if given is not None:
         return replace(recipe, init_embeddings=KEY + _key(given))
-    if name in (RANDOM, AUTO) or name.startswith(KEY):
+    if name in WORDS or name.startswith(KEY):
         return recipe
     return replace(recipe, init_embeddings=KEY + open_sealed(_folder(name), kind=PRETRAINED, verify=False).key)
 

@@ -170,7 +170,7 @@ def open_sealed(path: Path, *, kind: str | None = None, verify: bool = True) -> 
         raise ArtefactError(f"not a foretext folder: it has no {MANIFEST}", file=path)
     sealed = _read_manifest(path)
     if kind is not None and sealed.kind != kind:
-        raise ArtefactError(f"expected a {kind} folder, found a {sealed.kind} folder", file=path)
+        raise ArtefactError(f"expected a folder of kind {kind}, found one of kind {sealed.kind}", file=path)
     _check_names(sealed)
     if verify:
         verify_files(sealed)

@@ -6,7 +6,7 @@ planned is written down before the first step, so that a resumed run is the same
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, mac
 from foretext.config import differences, override
 from foretext.errors import ArtefactError, UsageError
 from foretext.extending import with_words
-from foretext.first_vectors import matched, settled
+from foretext.first_vectors import FROM_SOURCE, matched, settled
 from foretext.folder import (
     fingerprint,
     is_finished,
@@ -98,15 +98,37 @@ def pretrain(
     out, watch = Path(out), watch or SilentWatch()
     if limits is not None:
         recipe = replace(recipe, limits=limits)
+    require_source(recipe, source, vectors)
     check_processes(recipe, setting.processes, setting.device)
     with locked(out, wait=False):
         if resume and is_finished(out):
-            return load_pretrained(out)
+            return finished(recipe, out)
         work = work_folder(out, resume=resume)
         with _job(recipe, corpus, source, vectors, setting, watch) as job:
             spent = _first_phase(job, corpus, work, watch)
             stepper, plan = _planned(job, corpus, work, watch, spent)
             return _train(job, stepper, plan, out, work, watch)
+
+
+def finished(recipe: Recipe, out: Path) -> Pretrained:
+    """The model that a finished run left in `out`; ArtefactError where it was made by other settings than `recipe`'s. What a
+    run took from the folder it went on from, or from its vectors, is not compared, and neither is its length."""
+    made = load_pretrained(out)
+    given = ("family", "tokenizer") if made.provenance.source else ()
+    free = ("name", "cites", "limits", "init_embeddings", *given)
+    changed = [f"{f}: {a} → {b}" for f, a, b in differences(made.recipe, recipe) if f.partition(".")[0] not in free]
+    if changed or made.recipe.family.name != recipe.family.name:
+        raise ArtefactError(
+            f"the finished run was made by another recipe ({_few(changed)})" if changed else
+            f"the finished run is of {made.recipe.family.name}, not of {recipe.family.name}",
+            file=out,
+            remedy="choose another folder for this one",
+        )  # fmt: skip
+    return made
+
+
+def _few(changed: Sequence[str], most: int = 5) -> str:
+    return "; ".join(changed[:most]) + (f"; and {len(changed) - most} more" if len(changed) > most else "")
 
 
 def _first_phase(job: Job, corpus: Corpus, work: Path, watch: Watch) -> float:
@@ -156,6 +178,15 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
         machine=machine(),
         results=results,
     )
+
+
+def require_source(recipe: Recipe, source: Pretrained | None, vectors: Pretrained | None) -> None:
+    """UsageError where `recipe` goes on from a model, and none is given."""
+    if recipe.init_embeddings == FROM_SOURCE and source is None and vectors is None:
+        raise UsageError(
+            f"{recipe.name} goes on from a pretrained model, and none is given",
+            remedy="add --from FOLDER; or --init-embeddings random to start anew",
+        )
 
 
 def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe:
@@ -283,6 +314,8 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch, spent: float = 
         _refuse_other(plan, mine, recipe, file)
         job = replace(job, precision=plan["precision"], parts=_parts_again(job, plan.get("parts"), watch))
         fresh = not any((work / "checkpoints").glob("step-*"))
+        if plan["recipe"]["limits"] != to_json(recipe)["limits"]:
+            watch.say(f"the run keeps the length and the looks that it was begun with: {plan['steps']:,} steps")
         return make(job, steps=plan["steps"], watch=watch, fresh=fresh), plan
     if job.first is not None:
         watch.say(job.first.text)
@@ -346,7 +379,7 @@ def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Pat
     fields = [f"{f}: {a} → {b}" for f, a, b in differences(before, recipe) if not f.startswith(("limits", "cites"))]
     raise ArtefactError(
         f"the unfinished run was begun with another {', '.join(c.removesuffix('_key') for c in changed)}"
-        + (f" ({'; '.join(fields)})" if fields else ""),
+        + (f" ({_few(fields)})" if fields else ""),
         file=file,
         remedy="resume with the same one, or remove it and start again",
     )
@@ -370,6 +403,7 @@ def dry_run(
     """What `pretrain` would need: parameters, tokens, epochs, memory, disk, hours; measured by a short trial."""
     watch = watch or SilentWatch()
     recipe = recipe if limits is None else replace(recipe, limits=limits)
+    require_source(recipe, source, vectors)
     check_processes(recipe, setting.processes, setting.device)
     with _job(recipe, corpus, source, vectors, setting, watch) as job:
         return forecast(job, watch)

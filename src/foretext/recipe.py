@@ -38,6 +38,10 @@ class ObjectiveConfig(Protocol):
     def head(self) -> str: ...
 
 
+_BY_GRADIENT = ("windows", "objectives", "optimizer", "schedule", "batch", "phases", "initial_bias")
+"""Fields that only the gradient stepper reads."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Stage one = encoder × objectives × data × optimisation.
@@ -61,7 +65,8 @@ class Recipe:
     """The masked head's output bias at the start: zeros as published, or log unigram frequencies."""
     init_embeddings: str = "random"
     """What the embedding matrix starts from. "random": the family's own draw; "auto": skip-gram vectors trained for
-    seconds on the same pieces; else a pretrained folder, which a run replaces by "key:" and its content key."""
+    seconds on the same pieces; "source": the model that the run goes on from, which must be given; else a pretrained folder,
+    which a run replaces by "key:" and its content key."""
     seed: int = 0
     cites: Mapping[str, str] = field(default_factory=dict)
     """Field name → where its value stands (paper and table, or a file of the released code)."""
@@ -70,6 +75,13 @@ class Recipe:
         ranges(self, least={"seed": 0}, shares=("held_out",))
         if not self.phases:
             raise UsageError("expected at least one phase, found none", place="phases")
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Fields that do nothing for a family which trains in its own way → why."""
+        if family(self.family.name).stepper is None:
+            return {}
+        return {name: f"{self.family.name} trains in its own way, which [family] sets: it reads no {name}" for name in _BY_GRADIENT}
 
     def key(self) -> str:
         """Fingerprint of everything that decides the result (citations do not)."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, build_model
 from foretext.data.windows import make_windows
-from foretext.errors import ArtefactError, UsageError
+from foretext.errors import ArtefactError, UsageError, require_whole
 from foretext.first_vectors import AUTO, RANDOM, FirstVectors, skipgram, table
 from foretext.models.catalog import family, resolve
 from foretext.objectives import make_objectives, require_sees
@@ -62,8 +62,8 @@ class Job:
 
 def require_threads(threads: int | None) -> None:
     """UsageError for a number of threads that nothing can run on."""
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads: expected a whole number above 0, found {threads}")
+    if threads is not None:
+        require_whole("threads", threads)
 
 
 def processors(threads: int | None, processes: int) -> int:
@@ -212,8 +212,7 @@ def settled_parts(recipe: Recipe, processes: int) -> int:
 
 def check_processes(recipe: Recipe, processes: int, device: str) -> None:
     """UsageError where `processes` cannot share the updates of this recipe on this device."""
-    if processes < 1:
-        raise UsageError(f"processes: expected a whole number above 0, found {processes}")
+    require_whole("processes", processes)
     if processes == 1:
         return
     if family(recipe.family.name).stepper is not None:

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -274,3 +275,39 @@ def test_a_lone_column_is_not_guessed_to_have_a_name(vectors: Path, capsys: pyte
     Path("lone.csv").write_text("text\nhello there\nsecond text\n")
     run(["predict", "made", "lone.csv"])
     assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_a_file_without_names_is_predicted_as_it_was_trained(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The classifier remembers that the first line was data, and which column held the text."""
+    Path("labels.csv").write_text("a,the boat on the river\nb,the bank raised its rates\n" * 6)
+    words = ["transfer", "vectors", "classify", "labels.csv", "--out", "made", "--how", "features", "--threads", "1"]
+    code, text = leave(words, capsys)
+    assert code == 3 and "--set task.header=false" in text
+    run([*words, "--set", "strategy.epochs=1", "--set", "task.header=false"])
+    Path("more.csv").write_text("x,the boat on the river\nx,the bank\n")
+    capsys.readouterr()
+    run(["predict", "made", "more.csv"])
+    assert [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()] == ["the boat on the river", "the bank"]
+    code, text = leave(["predict", "vectors", "more.csv"], capsys)
+    assert code == 2 and "expected a classifier, found a pretrained model" in text
+
+
+def test_a_ladder_that_lost_cells_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its table is shown all the same, and it leaves with the code of what went wrong first."""
+    from foretext.cli import compare
+    from foretext.ladder.cells import Plan, done
+
+    plan = Plan(kind="score", rung="tfidf", labels=5)
+    cells = {"whole": (done(plan),), "lost": (done(plan), done(plan, failed="it diverged", code=6))}
+
+    def result(name: str) -> object:
+        return SimpleNamespace(cells=cells[name], report=tmp_path / "report.html", text=lambda: "the table")
+
+    words = ["ladder", "--corpus", "c", "--train", "a.csv", "--test", "b.csv", "--out"]
+    monkeypatch.setattr(compare, "run_ladder", lambda config, out: result(str(out)))
+    with pytest.raises(SystemExit) as left:
+        main([*words, "whole"])
+    assert not left.value.code
+    assert capsys.readouterr().out == "the table\n"
+    code, text = leave([*words, "lost"], capsys)
+    assert code == 6 and "report.html: 1 of 2 cells failed" in text

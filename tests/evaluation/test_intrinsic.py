@@ -216,6 +216,7 @@ def test_files_of_every_layout(tmp_path: Path) -> None:
     [
         ("a.txt", "one two 3\nfour 5\n", read_pairs, r"a\.txt:line 2: expected two words and a score"),
         ("a.txt", "one two three\n", read_pairs, "line 1: expected a score, found 'three'"),
+        ("a.txt", "one two 3\none two nan\n", read_pairs, "line 2: expected a score, found 'nan'"),
         ("q.txt", ": s\na b c\n", read_questions, "line 2: expected four words"),
         ("q.csv", "type,word1\n", read_questions, "word2 is not there"),
         ("g.csv", "category,outliers,words\ncats,oh,no\n", read_groups, "line 2: expected a list of words"),
@@ -254,7 +255,7 @@ def test_all_that_are_here_and_what_is_not(data: Path, world: Pretrained) -> Non
     said = "\n".join(found.remarks())
     assert "not here: wordsim353, wordsim353-sim" in said
     assert "FORETEXT_DATA" in said
-    assert "no item known to this model: wordsim240" in said
+    assert "too few items known to this model: wordsim240" in said
     rows = found.rows()
     assert all(len(row) == len(HEAD) for row in rows)
     assert [row[0] for row in rows][:4] == ["mc30", "google", "  semantic", "  syntactic"]
@@ -283,6 +284,18 @@ def test_a_file_of_ones_own(tmp_path: Path, world: Pretrained) -> None:
     found = evaluate_vectors(world, [str(tmp_path / "mine.txt"), str(tmp_path / "asked.txt")])
     assert [line.measure for line in found.lines] == ["Spearman", "3CosAdd"]
     assert found.lines[0].score == similarity_line("", pairs(), Lookup(word_table(world))).score
+
+
+def test_too_little_to_measure_is_said(tmp_path: Path, world: Pretrained) -> None:
+    """Two pairs are in the right order or the wrong one; a correlation of them would be a figure of nothing."""
+    for number, kept in ((2, False), (3, True)):
+        (tmp_path / "mine.txt").write_text("".join(f"{p.first} {p.second} {p.score}\n" for p in pairs()[:number]))
+        found = evaluate_vectors(world, [str(tmp_path / "mine.txt")])
+        assert bool(found.lines) is kept
+        assert ("too few items known" in "\n".join(found.remarks())) is not kept
+    (tmp_path / "mine.txt").write_text("\n")
+    with pytest.raises(DataError, match="found nothing"):
+        evaluate_vectors(world, [str(tmp_path / "mine.txt")])
 
 
 def test_many_sections_are_for_programs(world: Pretrained) -> None:

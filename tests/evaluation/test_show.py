@@ -94,5 +94,5 @@ def test_a_family_without_windows_shows_sentences() -> None:
 
 
 def test_at_least_one() -> None:
-    with pytest.raises(UsageError, match="at least 1"):
+    with pytest.raises(UsageError, match="from 1 on"):
         instances(recipe(), random_store(5), n=0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from foretext.config import override
 from foretext.errors import UsageError
 from foretext.recipe import from_json, to_json
 from foretext.recipes import RECIPES, find
@@ -34,6 +35,16 @@ def test_cites_name_fields_that_exist(name: str) -> None:
     parents = {place.rsplit(".", depth)[0] for place in known for depth in (1, 2)}
     assert set(recipe.cites) <= known | parents
     assert all(source.strip() for source in recipe.cites.values())
+
+
+@pytest.mark.parametrize("name", ["word2vec", "glove", "fasttext", "ngram", "nnlm"])
+def test_what_a_family_does_not_read_cannot_be_set(name: str) -> None:
+    """A rate that is written down and never used is believed."""
+    for values in ({"optimizer": {"rate": 0.1}}, {"batch": {"rows": 8}}, {"schedule": {"warmup": 0.5}}):
+        (field,) = values
+        with pytest.raises(UsageError, match=f"{find(name).family.name} trains in its own way.*reads no {field}"):
+            override(find(name), values)
+    assert override(find("bert-mini"), {"optimizer": {"rate": 0.1}}).optimizer.rate == 0.1
 
 
 def test_every_number_of_bert_base_is_cited() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from foretext.errors import DataError, UsageError
 from foretext.tasks.base import read_labelled
+from foretext.tasks.columns import Columns
 from foretext.tasks.tables import read_rows, read_texts
 
 ROWS = [("a fine day", "good"), ('he said "no", twice', "bad"), ("今天 天气 很好", "good"), ("two\tcells", "bad")]
@@ -153,6 +154,42 @@ def test_lines_are_streamed_with_blank_ones_kept(tmp_path: Path, monkeypatch: py
     assert list(read_texts(tmp_path / "a.csv")) == [text for text, _ in ROWS]
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_csv_of_other_marks_than_commas(tmp_path: Path, mark: str) -> None:
+    """Spreadsheets write these where the comma is the decimal point; texts may hold commas all the same."""
+    file = tmp_path / "a.csv"
+    file.write_text(f"label{mark}text\na{mark}one, two\nb{mark}\"three{mark} four\"\n")
+    read = read_labelled(file)
+    assert (read.texts, read.labels) == (("one, two", f"three{mark} four"), (("a",), ("b",)))
+    file.write_text("text,label\none; two,a\n")
+    assert read_labelled(file).texts == ("one; two",)
+    file.write_text("one; two\tthree\nfour\n")  # without names, what the first line holds is text
+    assert list(read_texts(file, header=False)) == ["one; two\tthree", "four"]
+
+
+def test_the_column_of_texts_is_one_for_the_whole_file(tmp_path: Path) -> None:
+    """Of a later record another field would be guessed, and its answer taken for the text's."""
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "x", "title": "t"}\n{"title": "another"}\n')
+    rows = read_texts(file)
+    assert next(rows) == "x"
+    with pytest.raises(DataError, match=r"line 2: column 'text': expected a text, found only title"):
+        next(rows)
+
+
+def test_the_usual_column_goes_before_guesses_and_after_what_is_named(tmp_path: Path) -> None:
+    usual = Columns(text="body", label="y")
+    file = tmp_path / "a.csv"
+    file.write_text("title,body\nt,b\n")
+    assert list(read_texts(file, usual=usual)) == ["b"]
+    assert list(read_texts(file, text="title", usual=usual)) == ["t"]
+    file.write_text("body\nb\n")  # one column, whose name is known: no text is lost
+    assert list(read_texts(file, usual=usual)) == ["b"]
+    file.write_text("a,an afternoon on the river\nb,no names here\n")
+    found = list(read_texts(file, header=False, usual=Columns(text="2", label="1", header=False)))
+    assert found == ["an afternoon on the river", "no names here"]
+
+
 def test_rows_are_not_held(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("text,label\nx,1\nbroken\n")
@@ -160,7 +197,11 @@ def test_rows_are_not_held(tmp_path: Path) -> None:
     assert next(rows).cells == {"text": "x", "label": "1"}
 
 
-def test_missing_and_unknown_files() -> None:
+def test_missing_and_unknown_files(tmp_path: Path) -> None:
+    for path, found in ((tmp_path, "found a folder"), ("https://example.org/a.csv", "found a URL"), ("/dev/null", "a pipe or a device")):
+        for read in (read_labelled, lambda path: list(read_texts(path))):
+            with pytest.raises(UsageError, match=found):
+                read(path)
     with pytest.raises(UsageError, match="no such file"):
         read_labelled("nowhere.csv")
     with pytest.raises(UsageError, match="ends in"):

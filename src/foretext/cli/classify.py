@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 from foretext import api
-from foretext.adapted import Adapted, load_adapted
+from foretext.adapted import Adapted
 from foretext.cli import options
 from foretext.cli.output import note, one_line, say, write_json
 from foretext.errors import UsageError
@@ -15,14 +15,15 @@ from foretext.tasks.tables import read_texts
 def _adapted(folder: str) -> Adapted:
     found = api.load(folder)
     if not isinstance(found, Adapted):
-        raise UsageError("expected an adapted folder, found a pretrained one", file=folder, remedy="make one with foretext transfer")
+        raise UsageError("expected a classifier, found a pretrained model", file=folder, remedy="make one with foretext transfer")
     return found
 
 
 def predict(chosen: options.Predict) -> None:
     """A line a text: the label, its probability, the text."""
-    model = load_adapted(chosen.adapted)
-    texts, again = itertools.tee(read_texts(chosen.file, text=chosen.text))
+    model = _adapted(chosen.adapted)
+    task = model.task
+    texts, again = itertools.tee(read_texts(chosen.file, text=chosen.text, header=task.config.header, usual=task.columns))
     for prediction, text in zip(model.stream(texts), again, strict=True):
         if chosen.json:
             write_json({"labels": prediction.labels, "probabilities": prediction.probabilities, "text": text})

@@ -7,8 +7,8 @@ from foretext.cli import options
 from foretext.cli.output import say, write_json
 from foretext.config import override
 from foretext.demo import demo as run_demo
-from foretext.errors import UsageError
-from foretext.ladder import CONTINUE, LadderConfig, Origin, read_grid
+from foretext.errors import UsageError, failure
+from foretext.ladder import CONTINUE, LadderConfig, Origin, Result, read_grid
 from foretext.ladder import ladder as run_ladder
 
 
@@ -33,6 +33,19 @@ def ladder(chosen: options.Ladder) -> None:
         raise UsageError("a ladder needs a corpus, a train file and a test file", remedy="give GRID.toml, or --corpus --train --test")
     result = run_ladder(config, chosen.out)
     write_json(result.as_json()) if chosen.json else say(result.text())
+    _require_whole(result)
+
+
+def _require_whole(result: Result) -> None:
+    """A table that lacks cells because they failed is no success, whatever else it shows."""
+    lost = [cell for cell in result.cells if cell.failed]
+    if lost:
+        raise failure(
+            lost[0].code,
+            f"{len(lost)} of {len(result.cells)} cells failed; the table says why",
+            file=result.report,
+            remedy="the same command tries them again",
+        )
 
 
 def _named(given: Sequence[str], recipe: str) -> dict[str, Origin]:
@@ -48,4 +61,4 @@ def _named(given: Sequence[str], recipe: str) -> dict[str, Origin]:
 
 def demo(chosen: options.Demo) -> None:
     """The ladder on the text that the demo's package carries."""
-    run_demo(chosen.out, full=chosen.full)
+    _require_whole(run_demo(chosen.out, full=chosen.full))

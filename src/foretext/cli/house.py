@@ -32,10 +32,14 @@ def info(chosen: options.Info) -> None:
 
 
 def _plain(value: object) -> str:
+    """A value for people, in one line: `{"a": [1, 2], "b": {"c": True}}` → "a 1 2, b (c yes)"; what is empty is left out."""
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+        parts = {k: f"({_plain(v)})" if isinstance(v, dict) else _plain(v) for k, v in value.items() if v not in ("", {}, [])}
+        return ", ".join(f"{k} {part}" for k, part in parts.items())
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return ("; " if any(isinstance(v, dict) for v in value) else " ").join(map(_plain, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -61,6 +65,7 @@ def recipes(chosen: options.Recipes) -> None:
         return
     values = to_json(recipe)
     cites = values.pop("cites")
+    values = {name: value for name, value in values.items() if name not in recipe.lacks}
     rows = [[name, str(value), _cite(cites, name)] for name, value in _leaves(values)]
     table(["field", "value", "source"], rows)
     shown = {row[2] for row in rows}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from foretext.errors import UsageError, nearest
+from foretext.errors import UsageError, nearest, require_whole
 
 _FRAME = re.compile("[│╭╮╰╯─]+")
 _ADVICE = re.compile(r"(Got errors:|Argument helptext:|Perhaps you meant:|For full helptext|\(default:).*")
@@ -46,8 +46,8 @@ def _check_values(chosen: Any) -> None:
     """UsageError for a whole number below what its name allows, and for an empty list where something is needed."""
     for name, least in _LEAST.items():
         value = getattr(chosen, name, None)
-        if isinstance(value, int) and value < least:
-            raise UsageError(f"--{name.replace('_', '-')}: expected a whole number from {least} on, found {value}")
+        if isinstance(value, int):
+            require_whole(f"--{name.replace('_', '-')}", value, least)
     for name, what in _NEEDED.items():
         if getattr(chosen, name, None) == ():
             raise UsageError(f"expected {what} or more, found none")

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from foretext import api
 from foretext.adapted import Adapted
-from foretext.bundle import Pretrained, load_pretrained
+from foretext.bundle import Pretrained
 from foretext.cli import options
 from foretext.cli.output import say, size, table, write_json
 from foretext.config import assigned
 from foretext.errors import UsageError, unknown
 from foretext.folder import is_finished
-from foretext.pretraining import Setting, dry_run
+from foretext.pretraining import Setting, dry_run, finished
 from foretext.text.corpus import CorpusConfig, open_corpus
 from foretext.training.progress import JsonWatch, RichWatch, Watch
 from foretext.types import JSON
@@ -48,7 +48,7 @@ def pretrain(chosen: options.Pretrain) -> None:
     setting = Setting(device=chosen.device, threads=chosen.threads, processes=chosen.processes)
     watch = watch_of(recipe.name, json=chosen.json)
     if chosen.resume and is_finished(chosen.out):
-        _made(load_pretrained(chosen.out), chosen.json)
+        _made(finished(recipe, chosen.out), chosen.json)
         return
     source = api.source_of(recipe, chosen.from_) if chosen.from_ else None
     corpus = open_corpus(list(chosen.corpus), reading_of(chosen.reading))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.bundle import Pretrained
-from foretext.errors import unknown
+from foretext.errors import require_whole, unknown
 from foretext.evaluation.search import cosine_blocks, greatest
 from foretext.evaluation.words import Found, WordTable, seen, unit, word_table
 from foretext.types import JSON, Ints
@@ -78,6 +78,7 @@ def analogy(
     UsageError: a word that the model has no vector for, an unknown method, a family without word vectors.
     """
     chosen = checked(method)
+    require_whole("n", n)
     table = word_table(pretrained, "analogy", most=most)
     asked = [table.known(word) for word in (a, b, c)]
     scores = combined(chosen, *_cosines(table, asked))

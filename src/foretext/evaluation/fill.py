@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foretext.bundle import Pretrained
-from foretext.errors import UsageError
+from foretext.errors import UsageError, require_whole
 from foretext.evaluation.masked import answers, require_masked, sequences
 from foretext.types import JSON, Encoding, Span, Text
 
@@ -65,6 +65,7 @@ def fill(pretrained: Pretrained, text: str, *, n: int = 5) -> Filled:
     or two characters. UsageError: no mask, or a family that fills none.
     """
     mask = require_masked(pretrained, "fill", "fill")
+    require_whole("n", n)
     marks = [match.span() for match in _MARK.finditer(text)]
     if not marks:
         raise UsageError(f"expected a mask in the text, found none in {text!r}", remedy="write [MASK] or ___ where a word is missing")

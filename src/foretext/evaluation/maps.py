@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from foretext.bundle import Pretrained
-from foretext.errors import UsageError, unknown
+from foretext.errors import UsageError, require_whole, unknown
 from foretext.evaluation.canvas import (
     COLOURS,
     Labels,
@@ -97,6 +97,7 @@ def word_map(
     """
     if method not in get_args(Method):
         raise unknown("method", method, get_args(Method))
+    require_whole("n", n)
     table = word_table(pretrained, "map")
     chosen = list(dict.fromkeys(words))
     asked = [table.known(word) for word in chosen]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foretext.bundle import Pretrained
-from foretext.errors import UsageError
+from foretext.errors import UsageError, require_whole
 from foretext.evaluation.occurrences import Occurrences, find_occurrences
 from foretext.evaluation.query import parse_query
 from foretext.evaluation.search import index
@@ -93,6 +93,7 @@ def neighbors(
                 "nearest occurrences need a sentence with one word in brackets, and a text to look in",
                 remedy="write \"The [bank] of the river\" --in CORPUS; a word alone lists its nearest embeddings",
             )
+        require_whole("n", n)
         return find_occurrences(pretrained, parsed, corpus, n=n, same_word=same_word, most=most)
     if corpus is not None:
         raise UsageError(
@@ -107,6 +108,7 @@ def neighbors(
 def nearest_words(table: WordTable, words: Sequence[str], *, n: int = 10, kind: str = "exact", about: str = "") -> Words:
     """The `n` entries with the greatest cosine to each of `words`. Special tokens, rows of zeros (never trained) and the
     word's own pieces are left out. UsageError for a word that the model has no vector for."""
+    require_whole("n", n)
     asked = [table.known(word) for word in words]
     found = index(table, kind)
     own = max((len(one.ids) for one in asked), default=0)

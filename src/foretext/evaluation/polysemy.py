@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from foretext.bundle import Pretrained
-from foretext.errors import UsageError
+from foretext.errors import UsageError, require_whole
 from foretext.evaluation.canvas import COLOURS, Labels, checked_ending, figure, fonts, write
 from foretext.evaluation.maps import Point, principal, scatter_labelled
 from foretext.evaluation.occurrences import word_vectors
@@ -135,6 +135,7 @@ def polysemy(pretrained: Pretrained, sentences: Sequence[str], *, n: int = 16) -
     UsageError: sentences of another form, of different words, or of one sense; a word that the model cannot read.
     """
     require(pretrained.recipe.family.name, "encode", "polysemy")
+    require_whole("n", n)
     given = _sentences(sentences)
     queries = [(sense, parse_query(text)) for sense, text in given]
     word = queries[0][1].word

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from foretext.errors import DataError
+from foretext.errors import DataError, shorten
 from foretext.metrics import Interval, confusion, intervals, label_counts
 from foretext.tasks.base import Labelled, Source
 from foretext.tasks.classify import THRESHOLD, ClassifyTask
@@ -118,7 +118,8 @@ class Evaluation:
         lines = ["  surest mistakes"]
         for one in self.mistakes:
             said, true = "|".join(one.said) or "(none)", "|".join(one.true) or "(none)"
-            lines.append(f"  line {one.line}: said {said} ({one.probability:.2f}), is {true}: {_short(one.text)}")
+            text = shorten(" ".join(one.text.split()), 100)
+            lines.append(f"  line {one.line}: said {said} ({one.probability:.2f}), is {true}: {text}")
         return lines
 
 
@@ -204,11 +205,6 @@ def _mistakes(
         )
         for i in rows
     )
-
-
-def _short(text: str, most: int = 100) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
 def _width(text: str) -> int:

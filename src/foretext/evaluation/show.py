@@ -13,7 +13,7 @@ from textwrap import wrap
 import numpy as np
 
 from foretext.data.windows import Store, make_windows
-from foretext.errors import UsageError
+from foretext.errors import require_whole
 from foretext.objectives import make_objectives
 from foretext.recipe import Recipe
 from foretext.training.source import Batches
@@ -77,8 +77,7 @@ def instances(recipe: Recipe, store: Store, *, n: int = 3) -> Instances:
 
     Errors: UsageError when `n` < 1; DataError when the windows cannot be made of this corpus.
     """
-    if n < 1:
-        raise UsageError(f"expected at least 1 instance to show, found {n}")
+    require_whole("n", n)
     if recipe.windows is None:
         return Instances(items=tuple(_sentences(store, n)))
     objectives = make_objectives(recipe.objectives, store.tokenizer)

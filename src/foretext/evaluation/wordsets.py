@@ -8,12 +8,13 @@ import ast
 import csv
 import gzip
 import lzma
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from foretext.errors import DataError, UsageError, unknown
+from foretext.errors import DataError, no_file, unknown
 
 Kind = Literal["similarity", "analogy", "categories", "outliers"]
 _OPENERS = {".gz": gzip.decompress, ".xz": lzma.decompress}
@@ -126,6 +127,8 @@ def chosen(names: Sequence[str]) -> list[WordSet]:
 def _own(file: Path) -> WordSet:
     """A file of the user's: analogies where a line has four words or opens a section, else pairs."""
     first = next((line for _, line in _lines(file)), "")
+    if not first:
+        raise DataError("expected pairs of words or questions, found nothing", file=file, remedy='write "word word score" lines')
     kind: Kind = "analogy" if first.startswith(":") or len(first.split()) == 4 else "similarity"
     return WordSet(name=str(file), kind=kind, file=str(file), source="your own file", language="")
 
@@ -148,10 +151,17 @@ def read_pairs(file: Path) -> list[Pair]:
     pairs = []
     for number, (first, second, score) in given:
         try:
-            pairs.append(Pair(first=first, second=second, score=float(score)))
+            pairs.append(Pair(first=first, second=second, score=_finite(score)))
         except ValueError:
             raise DataError(f"expected a score, found {score!r}", file=file, place=f"line {number}") from None
     return pairs
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def read_questions(file: Path) -> list[Question]:
@@ -215,7 +225,7 @@ def _rows(file: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]
 
 def _text(file: Path) -> str:
     if not file.is_file():
-        raise UsageError("no such file", file=file)
+        raise no_file(file)
     try:
         data = file.read_bytes()
         return _OPENERS.get(file.suffix, bytes)(data).decode("utf-8-sig")

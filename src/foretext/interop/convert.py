@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from foretext.bundle import Pretrained, load_pretrained
-from foretext.errors import ArtefactError, UsageError, unknown
+from foretext.errors import ArtefactError, UsageError, no_file, unknown
 from foretext.folder import is_sealed
 from foretext.interop.bert import compare, describe, open_foreign, to_pretrained, write_foreign
 from foretext.interop.layouts import LAYOUTS
@@ -25,7 +25,7 @@ def convert(source: Path, out: Path, to: str) -> str:
     if out.exists():
         raise UsageError("the output exists already", file=out, remedy="choose another, or remove it first")
     if not source.exists():
-        raise UsageError("no such file or folder", file=source)
+        raise no_file(source)
     if to == "foretext":
         return _to_foretext(source, out)
     model = open_any(source)

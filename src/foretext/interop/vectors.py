@@ -17,8 +17,8 @@ from typing import BinaryIO
 import numpy as np
 
 from foretext.bundle import SOURCE, STATIC_TABLE, Pretrained, Provenance, load_pretrained, machine
-from foretext.errors import ArtefactError, UsageError
-from foretext.first_vectors import AUTO, KEY, RANDOM
+from foretext.errors import ArtefactError, UsageError, no_file
+from foretext.first_vectors import KEY, WORDS
 from foretext.folder import is_sealed
 from foretext.interop import fasttext_file, spacy_folder
 from foretext.interop.vector_checks import LONGEST_WORD, MOST_WIDTH, Table, check, digest, require_room
@@ -101,7 +101,7 @@ def named_vectors(recipe: Recipe) -> Pretrained | None:
     """The vectors of another program that `recipe.init_embeddings` names, opened; None where it names none. Errors: a family
     without vectors → UsageError, and `as_pretrained`'s."""
     name = recipe.init_embeddings
-    if name in (RANDOM, AUTO) or name.startswith(KEY) or is_sealed(Path(name)) or not is_vectors(Path(name)):
+    if name in WORDS or name.startswith(KEY) or is_sealed(Path(name)) or not is_vectors(Path(name)):
         return None
     require(recipe.family.name, "encode", "init_embeddings")
     return as_pretrained(Path(name))
@@ -113,7 +113,7 @@ def as_pretrained(source: Path, name: str = "word2vec") -> Pretrained:
     `from_vectors` makes. Errors: no such file → UsageError; damaged → ArtefactError with its place; more than the
     memory there is → ResourceError. Memory is bounded by the file's own size, whatever it claims."""
     if not source.exists():
-        raise UsageError("no such file", file=source)
+        raise no_file(source)
     if source.is_file() and fasttext_file.is_one(source):
         found = fasttext_file.read(source)
         return _model("fasttext-imported", found.config, found.words, found.counts, found.arrays, source)
@@ -182,7 +182,7 @@ def read_vectors(source: Path) -> tuple[list[str], Table]:
 def read_word2vec(source: Path) -> tuple[list[str], Table]:
     """Words and vectors [V, D] of a word2vec file. Errors: missing → UsageError; damaged → ArtefactError with place."""
     if not source.is_file():
-        raise UsageError("no such file", file=source)
+        raise no_file(source)
     with open(source, "rb") as file:
         count, width = _header(file, source)
         start = file.tell()
@@ -198,7 +198,7 @@ def read_glove(source: Path) -> tuple[list[str], Table]:
     """Words and vectors [V, D] of lines "word number … number"; a word may hold spaces, as a few of GloVe's own do. The
     first line says how many numbers. Errors as `read_word2vec`'s."""
     if not source.is_file():
-        raise UsageError("no such file", file=source)
+        raise no_file(source)
     with open(source, "rb") as file:
         width = _trailing_numbers(file.readline(32 * MOST_WIDTH))
         if width < 1:

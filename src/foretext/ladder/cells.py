@@ -95,6 +95,8 @@ class Cell:
     """UTC, ISO 8601."""
     failed: str = ""
     """The message of the error that ended it, or empty."""
+    code: int = 0
+    """The exit code that this error leaves a command with."""
     notes: Mapping[str, JSON] = field(default_factory=dict)
     """What else is worth knowing: steps, epochs, tokens read, share of tokens cut."""
 

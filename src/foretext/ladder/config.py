@@ -141,7 +141,7 @@ def read_grid(file: Path, base: LadderConfig | None = None) -> LadderConfig:
         "test": beside(config.test) if "test" in values else config.test,
     }
     changes["settings"] = {
-        rung: {k: beside(str(v)) if k == "init_embeddings" and v not in ("random", "auto") else v for k, v in keys.items()}
+        rung: {k: beside(str(v)) if k == "init_embeddings" and v not in ("random", "auto", "source") else v for k, v in keys.items()}
         for rung, keys in config.settings.items()
     }
     sources = {name: replace(origin, path=beside(origin.path)) for name, origin in config.origins.items()}

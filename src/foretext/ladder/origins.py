@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from foretext.bundle import Pretrained, load_pretrained
-from foretext.errors import UsageError
+from foretext.errors import UsageError, no_file
 from foretext.folder import fingerprint, is_sealed
 from foretext.interop.vectors import as_pretrained, is_vectors
 from foretext.models.catalog import resolve
@@ -18,7 +18,7 @@ def opened_source(path: str) -> Pretrained:
     opening it raises."""
     folder = Path(path)
     if not folder.exists():
-        raise UsageError("no such file or folder", file=folder)
+        raise no_file(folder)
     if is_sealed(folder):
         return load_pretrained(folder)
     if is_vectors(folder):

@@ -19,7 +19,7 @@ from types import FrameType
 
 import msgspec
 
-from foretext.errors import ForetextError, Preempted
+from foretext.errors import ExitCode, ForetextError, Preempted
 from foretext.ladder.bench import Bench
 from foretext.ladder.cells import CellFolder, Plan, done
 from foretext.ladder.config import LadderConfig
@@ -49,10 +49,10 @@ def serve(pipe: Connection, config: LadderConfig, out: Path, folder: Path) -> No
         except Preempted:
             return
         except ForetextError as error:
-            cell = done(plan, failed=error.message)
+            cell = done(plan, failed=error.message, code=error.exit_code)
         except Exception as error:  # a fault of ours in one cell must not cost the others
             traceback.print_exc()
-            cell = done(plan, failed=f"internal error: {type(error).__name__}: {error}")
+            cell = done(plan, failed=f"internal error: {type(error).__name__}: {error}", code=1)
         cells.write(cell)
         _send(pipe, event="done")
 
@@ -180,7 +180,8 @@ class Crew:
         self._workers.remove(worker)
         plan = worker.plan
         if plan is not None:
-            cell = done(plan, failed=f"the process ended with code {worker.process.exitcode} (out of memory, or killed)")
+            ended = f"the process ended with code {worker.process.exitcode} (out of memory, or killed)"
+            cell = done(plan, failed=ended, code=ExitCode.RESOURCES)
             self.cells.write(cell)
             self.watch.ended(plan, cell)
 

@@ -179,12 +179,13 @@ def bert_continue() -> Recipe:
         batch=BatchConfig(rows=32, precision="bf16"),
         limits=Limits(minutes=10.0, evaluations=10),
         initial_bias="unigram",
+        init_embeddings="source",
         cites=CONTINUE_CITES,
     )
 
 
 CONTINUE_CITES = {
-    "family": "the source's, with the tokenizer: what stands here counts only without --from; dropout is this recipe's",
+    "family": "the source's, with the tokenizer: what stands here counts only for a start anew (init_embeddings); dropout is this recipe's",
     "family.dropout": "Gururangan et al. 2020 (arXiv 2004.10964), appendix, hyperparameters of adaptive pretraining: 0.1",
     "tokenizer": "the source's",
     "windows.kind": "Liu et al. 2019 (arXiv 1907.11692), section 4.2: full sentences, packed",
@@ -202,6 +203,7 @@ CONTINUE_CITES = {
     "schedule.warmup": "Gururangan et al. 2020, appendix: a share of 0.06",
     "batch.rows": "ours: 32, for minutes on a CPU; the paper has 256 and 2048",
     "initial_bias": "ours: only a head that the source lacks starts from log unigram frequencies",
+    "init_embeddings": "the source's; random or other vectors may be named to start anew",
 }
 
 _MEASURED = "measured on a small CPU budget (docs/LOG.md)"

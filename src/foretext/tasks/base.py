@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from foretext.config import shown
 from foretext.errors import DataError, UsageError
 from foretext.tasks.columns import Columns, find_columns
-from foretext.tasks.tables import Row, read_rows
+from foretext.tasks.tables import Row, read_rows, text_of
 from foretext.types import JSON, Ints
 
 ID_NAME = "id"
@@ -97,7 +98,7 @@ def read_labelled(
     _check_ids(path, rows)
     texts, labels, listed = [], [], False
     for row in rows:
-        texts.append(_text(row, columns.text, path))
+        texts.append(text_of(row, columns.text, path))
         if not texts[-1].strip():
             raise DataError("the text is empty", file=path, place=f"line {row.line}", remedy="fill it in or remove the row")
         said, is_list = _labels(row, columns.label, path)
@@ -139,13 +140,6 @@ def _check_ids(path: Path, rows: list[Row]) -> None:
         first[value] = row.line
 
 
-def _text(row: Row, name: str, path: Path) -> str:
-    value = row.cells.get(name)
-    if not isinstance(value, str):
-        raise DataError(f"column {name!r}: expected a text, found {value!r}", file=path, place=f"line {row.line}")
-    return value
-
-
 def _labels(row: Row, name: str, path: Path) -> tuple[tuple[str, ...], bool]:
     value: JSON = row.cells.get(name)
     if isinstance(value, list):
@@ -155,7 +149,7 @@ def _labels(row: Row, name: str, path: Path) -> tuple[tuple[str, ...], bool]:
 
 def _label(value: JSON, row: Row, name: str, path: Path) -> str:
     if value is None or isinstance(value, dict | list) or not str(value).strip():
-        found = "nothing" if value is None or not str(value).strip() else repr(value)
+        found = "nothing" if value is None or not str(value).strip() else shown(value)
         raise DataError(
             f"column {name!r}: expected a label, found {found}", file=path, place=f"line {row.line}",
             remedy="give it a label or remove the row",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foretext.config import ranges
+from foretext.config import ranges, shown
 from foretext.data.render import Fit
 from foretext.draws import generator
 from foretext.errors import DataError, UsageError
@@ -220,5 +220,5 @@ def _by_number_then_name(label: str) -> tuple[int, int, str]:
 
 
 def _few(labels: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(repr(label) for label in labels[:most])
-    return shown + (f" and {len(labels) - most} more" if len(labels) > most else "")
+    listed = ", ".join(shown(label) for label in labels[:most])
+    return listed + (f" and {len(labels) - most} more" if len(labels) > most else "")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foretext.errors import DataError
+from foretext.errors import DataError, shorten
 
 TEXT_NAMES = (
     "text", "sentence", "review", "content", "body", "document", "question", "title", "comment", "tweet", "message",
@@ -91,10 +91,11 @@ def _no_column(what: str, path: Path, names: list[str], header: bool) -> DataErr
             "the first line reads like data, not like column names",
             file=path,
             place="line 1",
-            remedy='put a line of names first, such as "text" and "label"; or set header = false',
+            remedy='put a line of names first, such as "text" and "label"; or --set task.header=false',
         )
+    data = "; or --set task.header=false, where the first line is data" if header else ""
     return DataError(
-        f"cannot tell which column holds the {what}", file=path, remedy=f"name one of: {', '.join(names)}"
+        f"cannot tell which column holds the {what}", file=path, remedy=f"name one of: {shorten(', '.join(names), 200)}{data}"
     )
 
 

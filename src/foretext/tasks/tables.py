@@ -1,10 +1,12 @@
 """Labelled files as rows: csv, tsv, jsonl and parquet, plain or compressed (gz, bz2, xz, zst), read as a stream.
 
-UTF-8 is strict: damage is a DataError that names the file and the line. csv follows RFC 4180. A tsv cell is literal
+UTF-8 is strict: damage is a DataError that names the file and the line. csv follows RFC 4180; a first line of names with
+semicolons or tabs and no comma says that these separate, as in countries where the comma is the decimal point. A tsv cell is literal
 unless the whole cell stands in quotes with the inner ones doubled: GLUE's files hold bare quotes, spreadsheets' do not.
 """
 
 import csv
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,8 +17,9 @@ from typing import Any, Literal
 import msgspec
 
 from foretext import pickles
-from foretext.errors import DataError, ResourceError, UsageError
-from foretext.tasks.columns import require_a_name, text_column
+from foretext.config import shown
+from foretext.errors import DataError, ResourceError, UsageError, no_file, shorten
+from foretext.tasks.columns import Columns, require_a_name, text_column
 from foretext.text.sources import Source
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -56,7 +59,7 @@ def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UsageError("no such file", file=path)
+        raise no_file(path)
     pickles.refuse_file(path)
     kind, compression = format_of(path)
     if kind == "parquet":
@@ -68,34 +71,46 @@ def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
     if kind == "jsonl":
         yield from _jsonl(lines, path)
     else:
-        cells = _csv(lines, path) if kind == "csv" else _tsv(lines)
+        cells = _csv(lines, path, named=header) if kind == "csv" else _tsv(lines)
         yield from _named(cells, path, header=header)
 
 
-def read_texts(source: str | Path, *, text: str | None = None, header: bool = True) -> Iterator[str]:
+def read_texts(source: str | Path, *, text: str | None = None, header: bool = True, usual: Columns | None = None) -> Iterator[str]:
     """The texts to be labelled, as a stream: every line of a .txt file or of standard input ("-"), blank ones too, so
-    that answers stay aligned; the text column of a table (`text`, or found by its name)."""
+    that answers stay aligned; the text column of a table (`text`, else the `usual` one if it is there, else found)."""
     path = Path(source)
     if str(source) == "-":
         yield from (line.rstrip("\r\n") for line in _lines(iter(sys.stdin.buffer), "standard input"))
         return
     if not path.is_file():
-        raise UsageError("no such file", file=path)
+        raise no_file(path)
     pickles.refuse_file(path)
     if ".txt" in path.suffixes and text is None:
         yield from (line.rstrip("\r\n") for line in _file_lines(path))
         return
     name: str | None = None
-    unnamed = header and not text and format_of(path)[0] in ("csv", "tsv")
     for row in read_rows(path, header=header):
-        if name is None and unnamed:
-            require_a_name(path, list(row.cells))
-        if name is None or name not in row.cells:
-            name = text_column(path, [row.cells], text, header)
-        value = row.cells[name]
-        if not isinstance(value, str):
-            raise DataError(f"column {name!r}: expected a text, found {value!r}", file=path, place=f"line {row.line}")
-        yield value
+        if name is None:
+            name = _column_of(path, row, text, header, usual)
+        yield text_of(row, name, path)
+
+
+def _column_of(path: Path, row: Row, text: str | None, header: bool, usual: Columns | None) -> str:
+    """The column that holds the texts, settled by the first row for the whole file."""
+    if not text and usual is not None and usual.text in row.cells:
+        return usual.text
+    if header and not text and format_of(path)[0] in ("csv", "tsv"):
+        require_a_name(path, list(row.cells))
+    return text_column(path, [row.cells], text, header)
+
+
+def text_of(row: Row, name: str, path: Path) -> str:
+    """A row's text. DataError: no such column in this row, or something else in it."""
+    value = row.cells.get(name)
+    if isinstance(value, str):
+        return value
+    found = shown(value) if name in row.cells else f"only {shorten(', '.join(row.cells)) or 'an empty record'}"
+    raise DataError(f"column {name!r}: expected a text, found {found}", file=path, place=f"line {row.line}")
 
 
 def _file_lines(path: Path) -> Iterator[str]:
@@ -131,9 +146,11 @@ def _byte_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield last
 
 
-def _csv(lines: Iterator[str], path: Path) -> Iterator[tuple[list[str], int]]:
+def _csv(lines: Iterator[str], path: Path, *, named: bool) -> Iterator[tuple[list[str], int]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a text of 131,072 characters
-    reader = csv.reader(lines, strict=True)
+    first = next(lines, "")
+    delimiter = next((mark for mark in ";\t" if mark in first), ",") if named and "," not in first else ","
+    reader = csv.reader(itertools.chain([first] if first else [], lines), delimiter=delimiter, strict=True)
     start = 1
     while True:
         try:

@@ -248,7 +248,7 @@ class _Examination:
 
     def findings(self, report: Report | None) -> list[Finding]:
         """What the figures mean."""
-        found = [*self._reading(report), *self._damaged(), *self._copies_found(), *self._shape()]
+        found = [*self._reading(report), *self._damaged(report), *self._copies_found(), *self._shape()]
         return [finding for finding in found if finding is not None]
 
     def _reading(self, report: Report | None) -> list[Finding | None]:
@@ -269,12 +269,20 @@ class _Examination:
                 f"{counts.split:,} cuts were made in paragraphs longer than {LONGEST:,} characters",
                 "put line ends between paragraphs, so that none is cut in its middle",
             ),
+            _finding(
+                counts.replaced,
+                "fatal" if counts.replaced > 0.001 * max(1, self._characters) else "warning",
+                f"{counts.replaced:,} byte sequences that are no UTF-8 were replaced",
+                "convert the files from their true encoding",
+            ),
             _finding(counts.empty, "info", f"{counts.empty:,} records had no text and were left out", ""),
             _finding(len(report.skipped), "info", f"{len(report.skipped)} files of the folder were not read", ""),
         ]
 
-    def _damaged(self) -> list[Finding | None]:
+    def _damaged(self, report: Report | None) -> list[Finding | None]:
         damage, sentences = self._damage, max(1, self._sentences)
+        ours = 0 if report is None else report.counts.replaced  # marks that reading with errors replaced has made
+        lost = replace(damage.replaced, count=max(0, damage.replaced.count - ours))
         return [
             _seen(
                 damage.mojibake,
@@ -283,8 +291,8 @@ class _Examination:
                 "repair the files (ftfy.fix_text), or convert them again from their true encoding",
             ),
             _seen(
-                damage.replaced,
-                "fatal" if damage.replaced.count > 0.001 * self._characters else "warning",
+                lost,
+                "fatal" if lost.count > 0.001 * self._characters else "warning",
                 "U+FFFD marks: characters that an earlier conversion lost",
                 "convert the files again from their true encoding",
             ),

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Literal, TypeAlias
 
 from foretext import pickles
-from foretext.errors import DataError, ForetextError, ResourceError, UsageError
+from foretext.errors import DataError, ForetextError, ResourceError, UsageError, no_file
 
 Compression: TypeAlias = Literal["", "gz", "bz2", "xz", "zst"]
 
@@ -267,7 +267,7 @@ def _expand(source: str) -> Iterator[Source]:
         for path in matches:
             yield Source(name=path, location=os.path.realpath(path))
     else:
-        raise UsageError("no such file or folder", file=source, remedy="check the spelling of the path")
+        raise no_file(source)
 
 
 def _folder(folder: str) -> Iterator[Source]:
