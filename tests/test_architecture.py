@@ -14,7 +14,7 @@ LEVELS = {
     3: ("heads", "objectives", "tasks"),
     4: ("training",),
     5: (
-        "recipe", "bundle", "inference", "first_vectors", "steppers", "budget", "preflight", "pretraining",
+        "recipe", "bundle", "inference", "first_vectors", "steppers", "budget", "preflight", "pretraining", "resuming",
         "adapted", "prediction", "strategies", "features", "transferring", "extending",
     ),
     6: ("evaluation", "interop"),

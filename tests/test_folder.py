@@ -76,9 +76,9 @@ def test_exit_codes(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError):
         open_sealed(tmp_path / "plain")
     write(tmp_path / "x")
-    with pytest.raises(ArtefactError, match="expected a store folder"):
+    with pytest.raises(ArtefactError, match="expected a folder of kind store, found one of kind test"):
         open_sealed(tmp_path / "x", kind="store")
-    with pytest.raises(ArtefactError, match="expected a zebra folder, found a test folder"):
+    with pytest.raises(ArtefactError, match="expected a folder of kind zebra, found one of kind test"):
         open_sealed(tmp_path / "x", kind="zebra")
 
 

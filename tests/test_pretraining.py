@@ -11,8 +11,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from foretext.bundle import Pretrained
 from foretext.config import override
 from foretext.errors import ArtefactError, Preempted, UsageError
+from foretext.extending import extend
 from foretext.pretraining import Setting, dry_run, pretrain
 from foretext.recipe import Recipe
 from foretext.recipes import find
@@ -102,13 +104,37 @@ def test_a_finished_run_of_other_settings_is_refused_too(tmp_path: Path) -> None
     limits = Limits(steps=2, evaluations=1)
     made = pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
     assert pretrain(small(), corpus(), tmp_path / "m", limits=Limits(minutes=5.0), setting=ONE, resume=True).key == made.key
-    with pytest.raises(ArtefactError, match=r"finished run was made by another recipe.*optimizer\.rate: 0\.0001 → 0\.5"):
+    with pytest.raises(ArtefactError, match=r"finished run was made with another recipe.*optimizer\.rate: 0\.0001 → 0\.5"):
         pretrain(small(optimizer={"rate": 0.5}), corpus(), tmp_path / "m", limits=limits, setting=ONE, resume=True)
     with pytest.raises(ArtefactError, match=r"family\.name: bert → word2vec"):
         pretrain(find("word2vec"), corpus(), tmp_path / "m", setting=ONE, resume=True)
-    on = small(optimizer={"rate": 0.25}, family={"layers": 1})  # going on: the network is the first one's
+    with pytest.raises(ArtefactError, match="made with another source"):
+        pretrain(small(), corpus(), tmp_path / "m", source=made, limits=limits, setting=ONE, resume=True)
+
+
+def test_a_finished_run_that_went_on_is_known_by_its_source(tmp_path: Path) -> None:
+    limits = Limits(steps=2, evaluations=1)
+    made = pretrain(small(), corpus(), tmp_path / "m", limits=limits, setting=ONE)
+    on = small(optimizer={"rate": 0.25}, family={"layers": 1, "dropout": 0.0})  # the network's shape is the first one's
+
+    def again(recipe: Recipe, source: Pretrained | None) -> str:
+        return pretrain(recipe, corpus(), tmp_path / "n", source=source, limits=limits, setting=ONE, resume=True).key
+
     further = pretrain(on, corpus(), tmp_path / "n", source=made, limits=limits, setting=ONE)
-    assert pretrain(on, corpus(), tmp_path / "n", source=made, limits=limits, setting=ONE, resume=True).key == further.key
+    assert again(on, made) == further.key
+    with pytest.raises(ArtefactError, match=r"another recipe.*family\.dropout: 0\.0 → 0\.5"):
+        again(small(optimizer={"rate": 0.25}, family={"layers": 1, "dropout": 0.5}), made)
+    for other in (further, None):
+        with pytest.raises(ArtefactError, match=r"another .*source"):
+            again(on, other)
+
+
+def test_a_folder_that_no_run_made_is_none_that_is_finished(tmp_path: Path) -> None:
+    """`extend` leaves a model too, with as many fields of the recipe in common."""
+    made = pretrain(small(), corpus(), tmp_path / "m", limits=Limits(steps=1, evaluations=1), setting=ONE)
+    extend(made, corpus(seed=3), words=["submarine"]).pretrained.save(tmp_path / "wider")
+    with pytest.raises(UsageError, match="no run of pretrain made it"):
+        pretrain(small(), corpus(), tmp_path / "wider", limits=Limits(steps=1), setting=ONE, resume=True)
 
 
 def test_a_resumed_run_says_that_it_keeps_its_length(tmp_path: Path) -> None:
@@ -132,16 +158,17 @@ def test_a_resumed_run_says_that_it_keeps_its_length(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_goes_on_needs_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"bert-continue goes on from a pretrained model.*--from"):
-        pretrain(find("bert-continue"), corpus(), tmp_path / "m", limits=Limits(steps=1), setting=ONE)
-    with pytest.raises(UsageError, match="goes on from"):
-        dry_run(find("bert-continue"), corpus(), limits=Limits(steps=1), setting=ONE)
+    little = {"windows": {"length": 32}, "batch": {"rows": 4}, "tokenizer": {"size": 80}, "optimizer": {"rate": 1e-30, "decay": 0.0},
+              "family": {"layers": 1, "width": 16, "heads": 2, "inner": 32, "positions": 32}}  # fmt: skip
+    further, limits = override(find("bert-continue"), little), Limits(steps=1, evaluations=1)
+    for ask in (dry_run, lambda *given, **more: pretrain(*given, tmp_path / "m", **more)):
+        with pytest.raises(UsageError, match=r"bert-continue goes on from a pretrained model.*--from"):
+            ask(further, corpus(), limits=limits, setting=ONE)
     first = pretrain(small(), corpus(), tmp_path / "a", limits=Limits(steps=2, evaluations=1), setting=ONE)
-    further = override(find("bert-continue"), {"windows": {"length": 32}, "batch": {"rows": 4}})
-    made = pretrain(further, corpus(), tmp_path / "b", source=first, limits=Limits(steps=1, evaluations=1), setting=ONE)
-    assert made.recipe.init_embeddings == "source" and not np.array_equal(made.vectors, first.vectors)
-    anew = replace(small(), init_embeddings="random", name="bert-continue")
-    assert pretrain(anew, corpus(), tmp_path / "c", limits=Limits(steps=1, evaluations=1), setting=ONE).provenance.steps == 1
+    made = pretrain(further, corpus(), tmp_path / "b", source=first, limits=limits, setting=ONE)
+    np.testing.assert_allclose(made.vectors, first.vectors, atol=1e-6)  # at a rate of nothing
+    anew = pretrain(replace(further, init_embeddings="random", seed=1), corpus(), tmp_path / "c", limits=limits, setting=ONE)
+    assert anew.vectors.shape == first.vectors.shape and not np.allclose(anew.vectors, first.vectors, atol=1e-3)
 
 
 def test_an_unfinished_run_of_other_settings_or_text_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ def planned(job: Job, watch: Watch, spent: float = 0.0) -> tuple[Stepper, Limits
     evaluations are as many as it bears). `spent`: seconds of the budget that are gone."""
     limits = job.recipe.limits
     if limits.steps is not None:
-        return make(job, steps=limits.steps, watch=watch), limits, f"{_steps(limits.steps)}, as asked"
+        made = make(job, steps=limits.steps, watch=watch)
+        few = f"{_steps(made.total)} read all there is; {limits.steps:,} were asked for"
+        return made, limits, few if made.total < limits.steps else f"{_steps(limits.steps)}, as asked"
     if limits.minutes is None:
         stepper, why = _by_epochs(job, watch)
         return stepper, limits, why
@@ -121,6 +123,8 @@ def forecast(job: Job, watch: Watch) -> dict[str, JSON]:
         steps = trial.plan_steps(rate, limits.minutes or 0.0, limits)
     else:
         steps = max(1, round(_epochs(job) * per_epoch))
+    stepper.total = steps
+    steps = stepper.total  # a family may have read all there is before
     found = trial.forecast(rate, steps, limits)
     return {
         "recipe": job.recipe.name,

@@ -1,7 +1,9 @@
 """What a user may see when something goes wrong: one message (file, place, rule, remedy) and an exit code."""
 
 import difflib
+import operator
 import os
+import re
 from collections.abc import Iterable
 from enum import IntEnum
 from os import PathLike
@@ -9,9 +11,11 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """Process exit codes. 75 is EX_TEMPFAIL of sysexits.h: saved, run me again."""
+    """Process exit codes. 1 is Python's own for an exception that nobody expected: a fault of foretext's. 75 is EX_TEMPFAIL of
+    sysexits.h: saved, run me again."""
 
     DONE = 0
+    DEFECT = 1
     USAGE = 2
     DATA = 3
     ARTEFACT = 4
@@ -90,6 +94,12 @@ class Preempted(ForetextError):
     exit_code = ExitCode.PREEMPTED
 
 
+class Defect(ForetextError):
+    """A fault of foretext's own, told by a process that went on (exit 1)."""
+
+    exit_code = ExitCode.DEFECT
+
+
 def failure(code: int, rule: str, *, file: str | PathLike[str] | None = None, remedy: str = "") -> ForetextError:
     """An error that leaves with the exit code `code`; a ResourceError (5) where none does."""
     kinds = {int(kind.exit_code): kind for kind in ForetextError.__subclasses__()}
@@ -106,13 +116,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
+"""Its scheme; a single letter is a drive."""
+
+
 def no_file(file: str | PathLike[str], remedy: str = "") -> UsageError:
     """The error for a path where a file of this machine must be: what is there instead."""
     path = os.fspath(file)
-    scheme, sign, rest = path.partition(":/")
-    if sign and scheme.isalpha() and not os.path.exists(path):
-        path = f"{scheme}://{rest.lstrip('/')}"  # a Path has folded the second slash
-        return UsageError("expected a file of this machine, found a URL", file=path, remedy="download it first")
+    if (url := _URL.match(path)) and not os.path.exists(path):
+        whole = f"{url[1]}://{path[url.end() :]}"  # a Path has folded the second slash
+        return UsageError("expected a file of this machine, found a URL", file=whole, remedy="download it first")
     if os.path.isdir(path):
         return UsageError("expected a file, found a folder", file=path, remedy=remedy)
     if os.path.exists(path):
@@ -121,8 +134,8 @@ def no_file(file: str | PathLike[str], remedy: str = "") -> UsageError:
 
 
 def require_whole(name: str, value: object, least: int = 1) -> None:
-    """UsageError where `value` is no whole number of at least `least`."""
-    if not isinstance(value, int) or value < least:
+    """UsageError where `value` is no whole number (of Python's or numpy's) of at least `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
         raise UsageError(f"{name}: expected a whole number from {least} on, found {value!r}")
 
 

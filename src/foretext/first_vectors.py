@@ -32,6 +32,7 @@ RANDOM, AUTO, FROM_SOURCE = "random", "auto", "source"
 """FROM_SOURCE: the model that a run goes on from has them; a recipe of this kind is refused without one."""
 WORDS = (RANDOM, AUTO, FROM_SOURCE)
 """What names no folder and no file."""
+_ADD_SOURCE = "add --from FOLDER; a new run may start anew with --init-embeddings random"
 KEY = "key:"
 """In a settled recipe a folder stands as its content key, so that no path decides what a run is."""
 AUTO_TOKENS = 8_000_000
@@ -91,6 +92,15 @@ def settled(recipe: Recipe, given: Pretrained | None = None) -> tuple[Recipe, Pr
             remedy=f"set family.width = {width}, or give vectors of width {wanted}",
         )
     return replace(recipe, init_embeddings=KEY + _key(given)), given
+
+
+def require_source(recipe: Recipe, source: Pretrained | None, vectors: Pretrained | None, remedy: str = _ADD_SOURCE) -> None:
+    """UsageError where `recipe` goes on from a model, and none is given."""
+    if recipe.init_embeddings == FROM_SOURCE and source is None and vectors is None:
+        raise UsageError(
+            f"{recipe.name} goes on from a pretrained model, and none is given",
+            remedy=remedy,
+        )
 
 
 def identified(recipe: Recipe, given: Pretrained | None = None) -> Recipe:

@@ -6,33 +6,33 @@ planned is written down before the first step, so that a resumed run is the same
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from foretext.budget import forecast, planned
-from foretext.bundle import SOURCE, Pretrained, Provenance, load_pretrained, machine
-from foretext.config import differences, override
+from foretext.bundle import SOURCE, Pretrained, Provenance, machine
+from foretext.config import override
 from foretext.errors import ArtefactError, UsageError
 from foretext.extending import with_words
-from foretext.first_vectors import FROM_SOURCE, matched, settled
+from foretext.first_vectors import matched, require_source, settled
 from foretext.folder import (
     fingerprint,
     is_finished,
     is_sealed,
     locked,
     open_sealed,
-    read_record,
     sealing,
     work_folder,
     write_record,
 )
 from foretext.models.catalog import family
 from foretext.preflight import require_pretraining
-from foretext.recipe import Recipe, from_json, to_json
+from foretext.recipe import Recipe, to_json
+from foretext.resuming import lasting_key, read_plan, refuse_other, same_run
 from foretext.steppers import (
     Job,
     arrays_of,
@@ -90,7 +90,7 @@ def pretrain(
 
     `source`: go on from it; network and vocabulary are then its own (`continued`). `vectors`: an opened folder in place
     of what `recipe.init_embeddings` names. `limits` replace the recipe's. `resume` continues an unfinished
-    run, to the bit, and is a no-op on a finished one. Errors: `out` exists → UsageError (2); a run of other settings
+    run, to the bit; a finished one of the same recipe and source is opened. Errors: `out` exists → UsageError (2); a run of other settings
     or text under way → ArtefactError (4) naming the differences; unusable text → DataError (3); too little memory →
     ResourceError (5) before the first step; stopped by a signal → Preempted (75); a non-finite loss → DivergedError (6);
     one of several processes died or hangs → PeerLost (7).
@@ -102,7 +102,7 @@ def pretrain(
     check_processes(recipe, setting.processes, setting.device)
     with locked(out, wait=False):
         if resume and is_finished(out):
-            return finished(recipe, out)
+            return reopened(recipe, out, source, vectors)
         work = work_folder(out, resume=resume)
         with _job(recipe, corpus, source, vectors, setting, watch) as job:
             spent = _first_phase(job, corpus, work, watch)
@@ -110,25 +110,9 @@ def pretrain(
             return _train(job, stepper, plan, out, work, watch)
 
 
-def finished(recipe: Recipe, out: Path) -> Pretrained:
-    """The model that a finished run left in `out`; ArtefactError where it was made by other settings than `recipe`'s. What a
-    run took from the folder it went on from, or from its vectors, is not compared, and neither is its length."""
-    made = load_pretrained(out)
-    given = ("family", "tokenizer") if made.provenance.source else ()
-    free = ("name", "cites", "limits", "init_embeddings", *given)
-    changed = [f"{f}: {a} → {b}" for f, a, b in differences(made.recipe, recipe) if f.partition(".")[0] not in free]
-    if changed or made.recipe.family.name != recipe.family.name:
-        raise ArtefactError(
-            f"the finished run was made by another recipe ({_few(changed)})" if changed else
-            f"the finished run is of {made.recipe.family.name}, not of {recipe.family.name}",
-            file=out,
-            remedy="choose another folder for this one",
-        )  # fmt: skip
-    return made
-
-
-def _few(changed: Sequence[str], most: int = 5) -> str:
-    return "; ".join(changed[:most]) + (f"; and {len(changed) - most} more" if len(changed) > most else "")
+def reopened(recipe: Recipe, out: Path, source: Pretrained | None = None, vectors: Pretrained | None = None) -> Pretrained:
+    """What a finished run of `recipe` left in `out`; refused where another run, or no run, made it."""
+    return same_run(settled(continued(recipe, source, SilentWatch()), vectors)[0], source, out)
 
 
 def _first_phase(job: Job, corpus: Corpus, work: Path, watch: Watch) -> float:
@@ -178,15 +162,6 @@ def _provenance(job: Job, plan: JSON, ending: Ending, line: float | None) -> Pro
         machine=machine(),
         results=results,
     )
-
-
-def require_source(recipe: Recipe, source: Pretrained | None, vectors: Pretrained | None) -> None:
-    """UsageError where `recipe` goes on from a model, and none is given."""
-    if recipe.init_embeddings == FROM_SOURCE and source is None and vectors is None:
-        raise UsageError(
-            f"{recipe.name} goes on from a pretrained model, and none is given",
-            remedy="add --from FOLDER; or --init-embeddings random to start anew",
-        )
 
 
 def continued(recipe: Recipe, source: Pretrained | None, watch: Watch) -> Recipe:
@@ -308,10 +283,10 @@ def _planned(job: Job, corpus: Corpus, work: Path, watch: Watch, spent: float = 
     the first step. `spent`: seconds that a first phase took from the budget."""
     file, recipe = work / "run.json", job.recipe
     source = job.source.key if job.source else ""
-    mine = {"corpus": corpus.key, "recipe_key": _lasting_key(recipe), "store": job.store.key, "source": source}
+    mine = {"corpus": corpus.key, "recipe_key": lasting_key(recipe), "store": job.store.key, "source": source}
     if file.exists():
         plan = read_plan(file)
-        _refuse_other(plan, mine, recipe, file)
+        refuse_other(plan, mine, recipe, file)
         job = replace(job, precision=plan["precision"], parts=_parts_again(job, plan.get("parts"), watch))
         fresh = not any((work / "checkpoints").glob("step-*"))
         if plan["recipe"]["limits"] != to_json(recipe)["limits"]:
@@ -343,51 +318,6 @@ def _parts_again(job: Job, before: int | None, watch: Watch) -> int | None:
     parts = settled_parts(job.recipe, job.processes)
     watch.say(f"updates are split into {parts} micro-batches from here on, not {before}: dropout, if any, draws other masks")
     return parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What run.json must hold."""
-
-    corpus: str
-    recipe_key: str
-    store: str
-    source: str
-    recipe: dict[str, Any]
-    steps: int
-    precision: Literal["fp32", "bf16"] | None
-    limits: Limits
-
-
-def read_plan(file: Path) -> JSON:
-    """What an unfinished run wrote down before its first step; ArtefactError when it is damaged."""
-    plan = read_record(file)
-    try:
-        steps = msgspec.convert(plan, _Plan).steps
-        if steps < 1:
-            raise UsageError(f"expected at least one step, found {steps}")
-    except (msgspec.ValidationError, UsageError, OverflowError) as error:
-        raise ArtefactError(f"not a run's plan: {error}", file=file, remedy="remove the folder and start again") from error
-    return plan
-
-
-def _refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path) -> None:
-    changed = [name for name in mine if plan.get(name) != mine[name]]
-    if not changed:
-        return
-    before = from_json(plan["recipe"], file=str(file))
-    fields = [f"{f}: {a} → {b}" for f, a, b in differences(before, recipe) if not f.startswith(("limits", "cites"))]
-    raise ArtefactError(
-        f"the unfinished run was begun with another {', '.join(c.removesuffix('_key') for c in changed)}"
-        + (f" ({_few(fields)})" if fields else ""),
-        file=file,
-        remedy="resume with the same one, or remove it and start again",
-    )
-
-
-def _lasting_key(recipe: Recipe) -> str:
-    """The recipe's key without its limits: how long, how often looked at, may be left out when resuming."""
-    return replace(recipe, limits=Limits()).key()
 
 
 def dry_run(

@@ -255,7 +255,7 @@ def test_all_that_are_here_and_what_is_not(data: Path, world: Pretrained) -> Non
     said = "\n".join(found.remarks())
     assert "not here: wordsim353, wordsim353-sim" in said
     assert "FORETEXT_DATA" in said
-    assert "too few items known to this model: wordsim240" in said
+    assert "too few items are known to this model, or all have one score: wordsim240" in said
     rows = found.rows()
     assert all(len(row) == len(HEAD) for row in rows)
     assert [row[0] for row in rows][:4] == ["mc30", "google", "  semantic", "  syntactic"]
@@ -292,7 +292,9 @@ def test_too_little_to_measure_is_said(tmp_path: Path, world: Pretrained) -> Non
         (tmp_path / "mine.txt").write_text("".join(f"{p.first} {p.second} {p.score}\n" for p in pairs()[:number]))
         found = evaluate_vectors(world, [str(tmp_path / "mine.txt")])
         assert bool(found.lines) is kept
-        assert ("too few items known" in "\n".join(found.remarks())) is not kept
+        assert ("too few items are known" in "\n".join(found.remarks())) is not kept
+    (tmp_path / "mine.txt").write_text("".join(f"{p.first} {p.second} 3.5\n" for p in pairs()))
+    assert not evaluate_vectors(world, [str(tmp_path / "mine.txt")]).lines
     (tmp_path / "mine.txt").write_text("\n")
     with pytest.raises(DataError, match="found nothing"):
         evaluate_vectors(world, [str(tmp_path / "mine.txt")])

@@ -32,9 +32,9 @@ from foretext.interop.vectors import read_glove, read_vectors, read_word2vec
 from foretext.ladder.config import read_grid
 from foretext.models.bert.config import BertConfig
 from foretext.models.word2vec.config import Word2VecConfig
-from foretext.pretraining import read_plan
 from foretext.recipe import Recipe, to_json
 from foretext.recipes import find
+from foretext.resuming import read_plan
 from foretext.tasks.base import read_labelled
 from foretext.tasks.classify import ClassifyConfig, settle
 from foretext.tasks.tables import read_texts

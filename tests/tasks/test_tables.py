@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from foretext.errors import DataError, UsageError
 from foretext.tasks.base import read_labelled
+from foretext.tasks.classify import ClassifyConfig, ClassifyTask
 from foretext.tasks.columns import Columns
 from foretext.tasks.tables import read_rows, read_texts
 
@@ -161,6 +162,10 @@ def test_a_csv_of_other_marks_than_commas(tmp_path: Path, mark: str) -> None:
     file.write_text(f"label{mark}text\na{mark}one, two\nb{mark}\"three{mark} four\"\n")
     read = read_labelled(file)
     assert (read.texts, read.labels) == (("one, two", f"three{mark} four"), (("a",), ("b",)))
+    file.write_text(f'\n"a, text\n of two"{mark}label\none, x{mark}a\n')  # a comma inside quotes separates nothing
+    assert read_labelled(file, text="a, text\n of two").texts == ("one, x",)
+    file.write_text('"text; main\n",label\none; two,a\n')
+    assert read_labelled(file, text="text; main").texts == ("one; two",)
     file.write_text("text,label\none; two,a\n")
     assert read_labelled(file).texts == ("one; two",)
     file.write_text("one; two\tthree\nfour\n")  # without names, what the first line holds is text
@@ -188,6 +193,28 @@ def test_the_usual_column_goes_before_guesses_and_after_what_is_named(tmp_path: 
     file.write_text("a,an afternoon on the river\nb,no names here\n")
     found = list(read_texts(file, header=False, usual=Columns(text="2", label="1", header=False)))
     assert found == ["an afternoon on the river", "no names here"]
+
+
+def test_a_line_of_names_is_none_of_the_texts_though_training_had_none(tmp_path: Path) -> None:
+    file, usual = tmp_path / "a.csv", Columns(text="2", label="1", header=False)
+    file.write_text("label,text\na,an afternoon\n")
+    assert list(read_texts(file, header=False, usual=usual)) == ["an afternoon"]  # usual names and nothing else
+    file.write_text("y,body\na,an afternoon\n")
+    assert list(read_texts(file, header=False, usual=usual)) == ["body", "an afternoon"]  # it may be a text
+    assert list(read_texts(file, header=False, usual=usual, text="body")) == ["an afternoon"]
+    assert list(read_texts(file, header=False, usual=usual, text="1")) == ["y", "a"]
+    task = ClassifyTask(labels=("a", "b"), multi=False, separator="", columns=usual, config=ClassifyConfig(header=False))
+    assert task.read(file, text="body", label="y").texts == ("an afternoon",)
+    assert task.read(file).texts == ("body", "an afternoon")
+
+
+@pytest.mark.parametrize(("name", "told"), [("a.csv", True), ("a.tsv.gz", True), ("a.jsonl", False)])
+def test_only_where_lines_may_be_names_is_that_the_remedy(tmp_path: Path, name: str, told: bool) -> None:
+    rows = {"a.csv": b"one,two,three\nx,1,2\n", "a.tsv.gz": gzip.compress(b"one\ttwo\tthree\nx\t1\t2\n"), "a.jsonl": b'{"one": 1, "two": 2, "three": 3}\n'}
+    (tmp_path / name).write_bytes(rows[name])
+    with pytest.raises(DataError, match="cannot tell which column") as caught:
+        read_labelled(tmp_path / name)
+    assert ("task.header=false" in caught.value.remedy) is told
 
 
 def test_rows_are_not_held(tmp_path: Path) -> None:

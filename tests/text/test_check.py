@@ -103,11 +103,13 @@ def test_damage_is_found_where_it_stands(tmp_path: Path, text: str, rule: str, s
 def test_marks_of_our_own_reading_are_told_as_such(tmp_path: Path) -> None:
     """Reading with errors replaced makes the same marks as an earlier conversion has left."""
     (tmp_path / "a.txt").write_bytes("A fine line. Lost \ufffd here.\n".encode() + b"And caf\xe9, ol\xe9.\n")
-    found = examine([tmp_path / "a.txt"], CorpusConfig(encoding_errors="replace"))
-    (earlier,), (ours,) = rules(found, "U+FFFD"), rules(found, "no UTF-8")
-    assert (earlier.count, ours.count) == (1, 2)
-    (tmp_path / "b.txt").write_bytes(b"A fine line. And caf\xe9.\n")
-    assert not rules(examine([tmp_path / "b.txt"], CorpusConfig(encoding_errors="replace")), "U+FFFD")
+    for errors in ("replace", "strict"):  # which names the file, and examines the rest all the same
+        (found,) = rules(examine([tmp_path / "a.txt"], CorpusConfig(encoding_errors=errors)), "U+FFFD")  # type: ignore[arg-type]
+        assert found.count == 3
+        assert "of 2 byte sequences that are no UTF-8, or lost by an earlier conversion" in found.rule
+    (tmp_path / "a.txt").write_text("A fine line. Lost \ufffd here.\n", encoding="utf-8")
+    (found,) = rules(examine([tmp_path / "a.txt"]), "U+FFFD")
+    assert "byte sequences" not in found.rule
 
 
 def test_good_unicode_is_not_called_damage() -> None:

@@ -555,7 +555,7 @@ class Telling(SilentWatch):
 @pytest.mark.parametrize(
     ("name", "setting", "message"),
     [
-        ("bert-budget", {"processes": 0}, "processes: expected a whole number above 0, found 0"),
+        ("bert-budget", {"processes": 0}, "processes: expected a whole number from 1 on, found 0"),
         ("bert-budget", {"processes": 5}, "5 processes cannot share an update of 4 rows"),
         ("word2vec", {"processes": 2}, "word2vec trains in one process; use --threads"),
     ],

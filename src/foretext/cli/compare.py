@@ -37,12 +37,14 @@ def ladder(chosen: options.Ladder) -> None:
 
 
 def _require_whole(result: Result) -> None:
-    """A table that lacks cells because they failed is no success, whatever else it shows."""
-    lost = [cell for cell in result.cells if cell.failed]
-    if lost:
+    """A table that lacks cells because some failed is no success, whatever else it shows."""
+    failed = [cell for cell in result.cells if cell.failed]
+    if failed:
+        planned = len(result.index.keys)
+        lost = planned - len(result.cells) + len(failed)  # what needed a failed pretraining was never run
         raise failure(
-            lost[0].code,
-            f"{len(lost)} of {len(result.cells)} cells failed; the table says why",
+            failed[0].code,
+            f"{lost} of {planned} cells failed, or need one that did; the table says why",
             file=result.report,
             remedy="the same command tries them again",
         )

@@ -34,7 +34,7 @@ def info(chosen: options.Info) -> None:
 def _plain(value: object) -> str:
     """A value for people, in one line: `{"a": [1, 2], "b": {"c": True}}` → "a 1 2, b (c yes)"; what is empty is left out."""
     if isinstance(value, dict):
-        parts = {k: f"({_plain(v)})" if isinstance(v, dict) else _plain(v) for k, v in value.items() if v not in ("", {}, [])}
+        parts = {k: f"({_plain(v)})" if isinstance(v, dict) else _plain(v) for k, v in value.items() if v not in ("", {}, [], None)}
         return ", ".join(f"{k} {part}" for k, part in parts.items())
     if isinstance(value, list):
         return ("; " if any(isinstance(v, dict) for v in value) else " ").join(map(_plain, value))

@@ -91,7 +91,7 @@ class Pretrain:
     dry_run: bool = False
     """Print parameters, tokens, epochs, memory, disk and hours, and stop."""
     resume: bool = False
-    """Continue an unfinished run; nothing to do on a finished one."""
+    """Continue an unfinished run of the same settings; a finished one is shown, its text unread."""
     json: bool = False
 
 

@@ -10,7 +10,7 @@ from foretext.cli.output import say, size, table, write_json
 from foretext.config import assigned
 from foretext.errors import UsageError, unknown
 from foretext.folder import is_finished
-from foretext.pretraining import Setting, dry_run, finished
+from foretext.pretraining import Setting, dry_run, reopened
 from foretext.text.corpus import CorpusConfig, open_corpus
 from foretext.training.progress import JsonWatch, RichWatch, Watch
 from foretext.types import JSON
@@ -47,10 +47,10 @@ def pretrain(chosen: options.Pretrain) -> None:
     )
     setting = Setting(device=chosen.device, threads=chosen.threads, processes=chosen.processes)
     watch = watch_of(recipe.name, json=chosen.json)
-    if chosen.resume and is_finished(chosen.out):
-        _made(finished(recipe, chosen.out), chosen.json)
-        return
     source = api.source_of(recipe, chosen.from_) if chosen.from_ else None
+    if chosen.resume and is_finished(chosen.out):  # its text may be gone
+        _made(reopened(recipe, chosen.out, source, api.vectors_of(recipe)), chosen.json)
+        return
     corpus = open_corpus(list(chosen.corpus), reading_of(chosen.reading))
     if chosen.dry_run:
         found = dry_run(recipe, corpus, source=source, vectors=api.vectors_of(recipe), setting=setting, watch=watch)

@@ -58,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """`lines` in the order of the sets. `unknown`: sets of which too few items are known to the model; `missing`: sets that are
+    """`lines` in the order of the sets. `unknown`: sets of which too few items are known to the model, or all are scored alike; `missing`: sets that are
     not here, each with what to do; `compared`: how many entries could be answers."""
 
     lines: tuple[Line, ...]
@@ -89,7 +89,7 @@ class Evaluation:
         if any(line.composed for line in self.lines):
             said.append("composed: a word is no entry of the vocabulary; its vector is made from its pieces or letters")
         if self.unknown:
-            said.append(f"too few items known to this model: {', '.join(self.unknown)}")
+            said.append(f"nothing to measure, as too few items are known to this model, or all have one score: {', '.join(self.unknown)}")
         return [*said, *self.missing, self.about]
 
     def as_json(self) -> JSON:
@@ -179,7 +179,7 @@ def _measured(one: WordSet, file: Path, lookup: Lookup, method: Method, seed: in
 def similarity_line(name: str, pairs: Sequence[Pair], lookup: Lookup, seed: int = 0) -> Line:
     """Spearman's correlation of cosines with the scores of `pairs`."""
     kept = [(a, b, p.score) for p in pairs if (a := lookup(p.first)) is not None and (b := lookup(p.second)) is not None]
-    if len(kept) < _FEWEST:
+    if len(kept) < _FEWEST or len({score for *_, score in kept}) == 1:
         return _nothing(name, "Spearman", len(pairs))
     first = unit(np.stack([a.vector for a, _, _ in kept]))
     second = unit(np.stack([b.vector for _, b, _ in kept]))

@@ -9,7 +9,7 @@ from foretext.baselines import BASELINE_RUNGS, names
 from foretext.bundle import Pretrained
 from foretext.config import override
 from foretext.errors import UsageError
-from foretext.first_vectors import identified
+from foretext.first_vectors import identified, require_source
 from foretext.folder import fingerprint
 from foretext.interop.vectors import named_vectors
 from foretext.ladder.cells import Plan
@@ -86,6 +86,7 @@ def rung(config: LadderConfig, name: str) -> Rung:
     recipe = replace(settled, limits=limits, seed=config.seed)
     hows = config.how.get(name) or default_hows(source.recipe.family if source else recipe.family)
     vectors = named_vectors(recipe)
+    require_source(recipe, source, vectors, f"give its weights: --continued {name}=PATH, or [sources.{name}] with a recipe")
     return Rung(name=name, recipe=recipe, hows=hows, source=source, source_key=key, scratch=scratch, vectors=vectors)
 
 

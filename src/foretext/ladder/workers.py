@@ -52,7 +52,7 @@ def serve(pipe: Connection, config: LadderConfig, out: Path, folder: Path) -> No
             cell = done(plan, failed=error.message, code=error.exit_code)
         except Exception as error:  # a fault of ours in one cell must not cost the others
             traceback.print_exc()
-            cell = done(plan, failed=f"internal error: {type(error).__name__}: {error}", code=1)
+            cell = done(plan, failed=f"internal error: {type(error).__name__}: {error}", code=ExitCode.DEFECT)
         cells.write(cell)
         _send(pipe, event="done")
 

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from foretext.errors import DataError, UsageError
 from foretext.metrics import Calibration, Metric, MultiLabel, SingleLabel
 from foretext.tasks.base import Labelled, Prediction, Source, read_labelled
 from foretext.tasks.columns import Columns
+from foretext.tasks.tables import has_names
 from foretext.types import Floats, Ints, Target
 
 SEPARATORS = ("|", ";", "；", "、")
@@ -68,8 +70,10 @@ class ClassifyTask:
         return (MultiLabel(labels=k, threshold=THRESHOLD) if self.multi else SingleLabel(labels=k), Calibration())
 
     def read(self, source: Source, *, text: str | None = None, label: str | None = None) -> Labelled:
-        """Labelled texts, by the training texts' columns where the file has them and no others are named."""
-        return read_labelled(source, text=text, label=label, header=self.config.header, usual=self.columns)
+        """Labelled texts, by the training texts' columns where the file has them and no others are named; with a line of names
+        where the training texts had one, or the file has one all the same."""
+        header = self.config.header or (isinstance(source, str | Path) and has_names(Path(source), text, label))
+        return read_labelled(source, text=text, label=label, header=header, usual=self.columns)
 
     def gold(self, labelled: Labelled) -> Ints:
         """Label numbers [n], or 0/1 [n,K] where a text may have several. A label that training never saw → DataError

@@ -63,6 +63,11 @@ def text_column(path: Path, rows: Cells, text: str | None, header: bool, *, amon
     return known
 
 
+def is_usual(name: str) -> bool:
+    """Whether a column of texts or labels is often called so."""
+    return name.lower() in (*TEXT_NAMES, *LABEL_NAMES)
+
+
 def require_a_name(path: Path, names: Sequence[str]) -> None:
     """DataError where the first line of a table of one column, `names`, may be its first text as well as a name."""
     if len(names) == 1 and _known(names, TEXT_NAMES) is None and not looks_headerless(names):
@@ -91,9 +96,10 @@ def _no_column(what: str, path: Path, names: list[str], header: bool) -> DataErr
             "the first line reads like data, not like column names",
             file=path,
             place="line 1",
-            remedy='put a line of names first, such as "text" and "label"; or --set task.header=false',
+            remedy='put a line of names first, such as "text" and "label"; or train with --set task.header=false',
         )
-    data = "; or --set task.header=false, where the first line is data" if header else ""
+    lines = header and not {"csv", "tsv", "tab", "txt"}.isdisjoint(path.name.lower().split("."))
+    data = "; if the first line is data, train with --set task.header=false" if lines else ""
     return DataError(
         f"cannot tell which column holds the {what}", file=path, remedy=f"name one of: {shorten(', '.join(names), 200)}{data}"
     )

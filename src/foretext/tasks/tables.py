@@ -1,12 +1,13 @@
 """Labelled files as rows: csv, tsv, jsonl and parquet, plain or compressed (gz, bz2, xz, zst), read as a stream.
 
-UTF-8 is strict: damage is a DataError that names the file and the line. csv follows RFC 4180; a first line of names with
-semicolons or tabs and no comma says that these separate, as in countries where the comma is the decimal point. A tsv cell is literal
+UTF-8 is strict: damage is a DataError that names the file and the line. csv follows RFC 4180; a first line of names
+with semicolons or tabs between them and no comma says that these separate, as where the comma is the decimal point. A tsv cell is literal
 unless the whole cell stands in quotes with the inner ones doubled: GLUE's files hold bare quotes, spreadsheets' do not.
 """
 
 import csv
 import itertools
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ import msgspec
 from foretext import pickles
 from foretext.config import shown
 from foretext.errors import DataError, ResourceError, UsageError, no_file, shorten
-from foretext.tasks.columns import Columns, require_a_name, text_column
+from foretext.tasks.columns import Columns, is_usual, require_a_name, text_column
 from foretext.text.sources import Source
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -28,6 +29,11 @@ _FORMATS: Mapping[str, Format] = {
     "csv": "csv", "tsv": "tsv", "txt": "tsv", "tab": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl",
     "parquet": "parquet",
 }  # fmt: skip
+
+
+_QUOTED = re.compile('"[^"]*"')
+_MOST_LINES = 100
+"""A first record of more lines is no line of names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,8 @@ def read_rows(path: str | Path, *, header: bool = True) -> Iterator[Row]:
 
 def read_texts(source: str | Path, *, text: str | None = None, header: bool = True, usual: Columns | None = None) -> Iterator[str]:
     """The texts to be labelled, as a stream: every line of a .txt file or of standard input ("-"), blank ones too, so
-    that answers stay aligned; the text column of a table (`text`, else the `usual` one if it is there, else found)."""
+    that answers stay aligned; the text column of a table (`text`, else the `usual` one if it is there, else found).
+    `header=False` is given up where the first line holds names after all (`has_names`)."""
     path = Path(source)
     if str(source) == "-":
         yield from (line.rstrip("\r\n") for line in _lines(iter(sys.stdin.buffer), "standard input"))
@@ -89,10 +96,19 @@ def read_texts(source: str | Path, *, text: str | None = None, header: bool = Tr
         yield from (line.rstrip("\r\n") for line in _file_lines(path))
         return
     name: str | None = None
+    header = header or has_names(path, text)
     for row in read_rows(path, header=header):
         if name is None:
             name = _column_of(path, row, text, header, usual)
         yield text_of(row, name, path)
+
+
+def has_names(path: Path, *wanted: str | None) -> bool:
+    """Whether the first line of a table holds names, though none were expected: a column of a `wanted` name, or usual names
+    alone."""
+    first = next(read_rows(path, header=False), None)
+    cells = [] if first is None else [str(cell).strip() for cell in first.cells.values()]
+    return any(name in cells for name in wanted if name) or (bool(cells) and all(map(is_usual, cells)))
 
 
 def _column_of(path: Path, row: Row, text: str | None, header: bool, usual: Columns | None) -> str:
@@ -148,9 +164,10 @@ def _byte_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _csv(lines: Iterator[str], path: Path, *, named: bool) -> Iterator[tuple[list[str], int]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a text of 131,072 characters
-    first = next(lines, "")
-    delimiter = next((mark for mark in ";\t" if mark in first), ",") if named and "," not in first else ","
-    reader = csv.reader(itertools.chain([first] if first else [], lines), delimiter=delimiter, strict=True)
+    first = _first_record(lines) if named else []
+    bare = _QUOTED.sub("", "".join(first))
+    delimiter = next((mark for mark in ",;\t" if mark in bare), ",")
+    reader = csv.reader(itertools.chain(first, lines), delimiter=delimiter, strict=True)
     start = 1
     while True:
         try:
@@ -164,6 +181,18 @@ def _csv(lines: Iterator[str], path: Path, *, named: bool) -> Iterator[tuple[lis
         if cells:
             yield cells, start
         start = reader.line_num + 1
+
+
+def _first_record(lines: Iterator[str]) -> list[str]:
+    """The lines of the first record, blank ones before it too: a line that ends inside quotes is not the last of them."""
+    taken: list[str] = []
+    quotes = 0
+    for line in itertools.islice(lines, _MOST_LINES):
+        taken.append(line)
+        quotes += line.count('"')
+        if line.strip() and quotes % 2 == 0:
+            break
+    return taken
 
 
 def _tsv(lines: Iterator[str]) -> Iterator[tuple[list[str], int]]:

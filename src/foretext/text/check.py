@@ -269,12 +269,6 @@ class _Examination:
                 f"{counts.split:,} cuts were made in paragraphs longer than {LONGEST:,} characters",
                 "put line ends between paragraphs, so that none is cut in its middle",
             ),
-            _finding(
-                counts.replaced,
-                "fatal" if counts.replaced > 0.001 * max(1, self._characters) else "warning",
-                f"{counts.replaced:,} byte sequences that are no UTF-8 were replaced",
-                "convert the files from their true encoding",
-            ),
             _finding(counts.empty, "info", f"{counts.empty:,} records had no text and were left out", ""),
             _finding(len(report.skipped), "info", f"{len(report.skipped)} files of the folder were not read", ""),
         ]
@@ -282,7 +276,7 @@ class _Examination:
     def _damaged(self, report: Report | None) -> list[Finding | None]:
         damage, sentences = self._damage, max(1, self._sentences)
         ours = 0 if report is None else report.counts.replaced  # marks that reading with errors replaced has made
-        lost = replace(damage.replaced, count=max(0, damage.replaced.count - ours))
+        origin = f"of {ours:,} byte sequences that are no UTF-8, or lost by an earlier conversion" if ours else "characters that an earlier conversion lost"
         return [
             _seen(
                 damage.mojibake,
@@ -291,9 +285,9 @@ class _Examination:
                 "repair the files (ftfy.fix_text), or convert them again from their true encoding",
             ),
             _seen(
-                lost,
-                "fatal" if lost.count > 0.001 * self._characters else "warning",
-                "U+FFFD marks: characters that an earlier conversion lost",
+                damage.replaced,
+                "fatal" if damage.replaced.count > 0.001 * self._characters else "warning",
+                f"U+FFFD marks: {origin}",
                 "convert the files again from their true encoding",
             ),
             _seen(
