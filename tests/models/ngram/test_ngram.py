@@ -1,5 +1,7 @@
 """The n-gram model beside a slow reference, and its counting under every interruption and limit."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretext.config import override
-from foretext.errors import ArtefactError, DataError, UsageError
+from foretext.errors import ArtefactError, DataError, ResourceError, UsageError
 from foretext.models.ngram.config import NgramConfig
 from foretext.models.ngram.counts import Counts, Packing, Room, Run, sorted_run
 from foretext.models.ngram.estimating import FALLBACK, HEAD, discounts, estimate
@@ -99,6 +101,22 @@ def test_runs_merge_to_the_same_counts_in_any_memory(memory: int, tmp_path: Path
         assert np.array_equal(getattr(found, name), getattr(whole, name)), name
     assert list(tmp_path.iterdir()) == []
     assert int(found.counts.sum()) == len(stream(texts))
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write to a mapped page without room would end the process with SIGBUS."""
+    made: list[int] = []
+
+    def full(handle: int, start: int, size: int) -> None:
+        made.append(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(ResourceError, match=f"counts need {8 * len(counted(units(3, 50), 3)):,} bytes .*No space left") as caught:
+        Counts(0, tmp_path).add(counted(units(3, 50), 3))
+    assert caught.value.file == str(tmp_path) and made == [8 * len(counted(units(3, 50), 3))]
+    monkeypatch.undo()
+    Counts(0, tmp_path).add(counted(units(3, 50), 3))
 
 
 @pytest.mark.parametrize("order", [1, 3, 5])

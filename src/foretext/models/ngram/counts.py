@@ -9,6 +9,7 @@ of times; what does not fit into memory lies in files without a name, which vani
 N distinct n-grams
 """
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretext.disk import forget
-from foretext.errors import UsageError
+from foretext.errors import ResourceError, UsageError
 from foretext.kernels import jit
 from foretext.types import Ints
 
@@ -183,7 +184,18 @@ class Room:
 
 
 def _file(folder: Path | None, size: int, dtype: Any) -> Any:
+    """An array [size] of zeros in a file without a name. Its blocks are reserved now: a write to a mapped page for which the disk
+    has no room ends a process with a signal (SIGBUS), without a word."""
+    needed = size * np.dtype(dtype).itemsize
     with tempfile.TemporaryFile(prefix=".foretext-ngram-", dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, needed)
+        except OSError as error:
+            where = folder or tempfile.gettempdir()
+            raise ResourceError(
+                f"counts need {needed:,} bytes beside those in memory ({error.strerror})", file=where,
+                remedy="free some disk space, or allow more memory (family.memory)",
+            ) from error  # fmt: skip
         return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
 
 
