@@ -26,6 +26,7 @@ FINDS: list[tuple[str, bytes]] = [
     ("corpus a.txt", b"a " + b"!" * 60_000),  # the sentence splitter was quadratic too
     ("corpus a.txt", ("中" + "。" * 60_000 + "，").encode()),  # and the rule for Chinese
     ("labelled a.tsv", b"\t" * 60_000),  # so was looking for a column's name among those before it
+    ("corpus a.txt", b"\n = \x01\x08    = "),  # a heading of nothing was a paragraph of nothing, and the only one
     ("corpus a.xml", dump("{{a|" * 5_000)),  # the markup parser, on templates that are never closed
     ("corpus a.xml", dump("&lt;!--" * 20_000)),  # comments and references that are never closed
     ("corpus a.xml", dump("&lt;ref&gt;" * 20_000)),

@@ -174,9 +174,9 @@ def _unwrapped(stream: Iterator[tuple[int, str, bool]], documents: Documents) ->
             within = not whole
         elif documents == "headings" and string.startswith("=") and _HEADING.match(line):
             first = True
+        if documents == "headings" and string.startswith("= "):
+            string = string.strip(_RECORD_NOISE)
         if string:
-            if documents == "headings" and string.startswith("= "):
-                string = string.strip(_RECORD_NOISE)
             yield first, number, string
             first = False
         elif documents == "blank" and whole and not within:
