@@ -241,10 +241,16 @@ class SkipGram:
 
         results: list[Trained] = []
         for first in range(0, count, at_once):
-            changes = self._spread(part, range(first, min(count, first + at_once)))
-            results += [change.trained for change in changes]
+            results += self._round(part, range(first, min(count, first + at_once)))
             if not all(finite for _, _, finite in results):
-                return results
+                break
+        return results
+
+    def _round(self, part: Callable[[int], synchronous.Change], numbers: range) -> list[Trained]:
+        """The parts `numbers`, put together where all are finite. Their changes end with this call: two rounds' are never held."""
+        changes = self._spread(part, numbers)
+        results = [change.trained for change in changes]
+        if all(finite for _, _, finite in results):
             for table, parts in zip(self._moving(), zip(*(change.rows for change in changes), strict=True), strict=True):
                 synchronous.put_together(table, parts)
         return results
