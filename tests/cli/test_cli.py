@@ -312,3 +312,42 @@ def test_a_ladder_that_lost_cells_is_no_success(monkeypatch: pytest.MonkeyPatch,
     assert capsys.readouterr().out == "the table\n"
     code, text = leave([*words, "lost"], capsys)
     assert code == 6 and "report.html: 2 of 3 cells failed, or need one that did" in text
+
+
+def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    run(words)
+    return capsys.readouterr().out
+
+
+def test_recipes_are_listed_shown_with_sources_and_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "bert-budget" in told(["recipes"], capsys)
+    listed = json.loads(told(["recipes", "--json"], capsys))
+    assert {"name": "word2vec", "family": "word2vec"}.items() <= next(one for one in listed if one["name"] == "word2vec").items()
+    shown = told(["recipes", "word2vec"], capsys)
+    assert "family.negatives" in shown and "word2vec.c: negative = 5" in shown
+    assert "optimizer" not in shown and "schedule" not in shown  # which word2vec does not read
+    assert "optimizer.muon_rate" in told(["recipes", "bert-budget"], capsys)
+    assert json.loads(told(["recipes", "bert-mini", "--json"], capsys))["family"]["layers"] == 4
+    rows = [line.split() for line in told(["recipes", "bert-mini", "--diff", "bert-tiny"], capsys).splitlines()]
+    assert ["family.layers", "4", "2"] in rows
+    changes = json.loads(told(["recipes", "bert-mini", "--diff", "bert-tiny", "--json"], capsys))
+    assert {"field": "family.layers", "bert-mini": 4, "bert-tiny": 2} in changes
+
+
+def test_info_is_for_people_and_for_programs(vectors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("labels.csv").write_text("text,label\n" + "the boat on the river,a\nthe bank raised rates,b\n" * 6)
+    run(["transfer", "vectors", "classify", "labels.csv", "--out", "made", "--how", "features", "--threads", "1", "--set", "strategy.epochs=1"])
+    shown = told(["info", "made"], capsys)
+    assert "made: adapted, key " in shown and "checksums not read" in shown
+    assert "several labels a text no" in shown and "columns (header yes, label label, text text)" in shown
+    assert not any(mark in shown for mark in "{}[]'"), "a record as Python writes it is nothing for people"
+    assert "every checksum holds" in told(["info", "vectors", "--verify"], capsys)
+    about = json.loads(told(["info", "vectors", "--json"], capsys))
+    assert about["kind"] == "pretrained" and about["meta"]["family"] == "word2vec" and "weights.safetensors" in about["files"]
+    assert about["provenance"]["steps"] >= 5
+
+
+def test_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    text, rows = told(["data"], capsys), json.loads(told(["data", "--json"], capsys))
+    assert len(rows) > 10 and all(row["name"] in text for row in rows)
