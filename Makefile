@@ -66,6 +66,7 @@ coverage: $(VENV)/.proof   ## branches that the tests reach: 95 % of all, every 
 	OMP_NUM_THREADS=1 NUMBA_CACHE_DIR=$(CURDIR)/.coverage-kernels $(BIN)/coverage run $(TESTS)
 	rm -rf .coverage-kernels
 	$(BIN)/coverage combine -q
+	rm -f .coverage.*
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include=$(CRITICAL_FILES)
 
