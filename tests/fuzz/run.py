@@ -1,7 +1,7 @@
 """One parser under atheris (libFuzzer): `python tests/fuzz/run.py TARGET --runs 1000000`.
 
 Ends with exit code 0 and "done N runs", or with libFuzzer's code and the input in `--keep`. An input that takes longer
-than `--seconds` of processor time (a busy machine is no find), hangs for ten times that, or a process above `--memory` MiB, is a
+than its target's `seconds` of processor time (a busy machine is no find), hangs for ten times that, or a process above `--memory` MiB, is a
 find too.
 """
 
@@ -24,7 +24,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=int, default=1, help="of processor time, an input")
     parser.add_argument("--memory", type=int, default=1500, help="MiB of the process")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", default=".", help="folder for what is found")
@@ -37,7 +36,7 @@ def main() -> None:
         words.write("".join(f'"{"".join(f"{chr(92)}x{byte:02x}" for byte in word[:64])}"\n' for word in target.words))
         words.flush()
         options = [
-            f"-runs={chosen.runs}", f"-timeout={10 * chosen.seconds}", f"-rss_limit_mb={chosen.memory}", f"-seed={chosen.seed}",
+            f"-runs={chosen.runs}", f"-timeout={10 * target.seconds}", f"-rss_limit_mb={chosen.memory}", f"-seed={chosen.seed}",
             "-max_len=4096", f"-artifact_prefix={chosen.keep}/", "-verbosity=0", "-print_final_stats=1",
             *([f"-dict={words.name}"] if target.words else []),
         ]  # fmt: skip
@@ -46,7 +45,7 @@ def main() -> None:
             began = time.process_time()
             try:
                 check(target, data)
-                assert time.process_time() - began <= chosen.seconds, "an input that takes too long"
+                assert time.process_time() - began <= target.seconds, "an input that takes too long"
             except BaseException:
                 # libFuzzer's alarm may go off while the interpreter is taken down, and end the process before the find is written.
                 signal.setitimer(signal.ITIMER_REAL, 0)
