@@ -107,6 +107,16 @@ def test_a_run_that_ends_before_its_budget_says_so(job: Job, monkeypatch: pytest
     stepper, _, why = budget.planned(alone, SILENT)
     assert stepper.total == 7
     assert why.startswith("7 steps read all there is; 1 minutes would be 2")
+    assert budget.forecast(alone, SILENT)["steps"] == 7
+
+    def make(*_: object, steps: int, **__: object) -> Once:
+        made = Once()
+        made.total = steps
+        return made
+
+    monkeypatch.setattr(budget, "make", make)
+    for asked, told in ((6, "6 steps, as asked"), (9, "7 steps read all there is; 9 were asked for")):
+        assert budget.planned(replace(alone, recipe=replace(alone.recipe, limits=Limits(steps=asked))), SILENT)[2] == told
 
 
 @pytest.mark.parametrize(("spent", "told"), [(10.0, ""), (59.9, "1 step at 200 ms"), (30.0, "; 30 s of them were gone before the first")])

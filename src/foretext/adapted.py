@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from foretext.bundle import ADAPTED, SOURCE, Pretrained, read_pretrained
-from foretext.errors import ArtefactError, UsageError
+from foretext.errors import ArtefactError, UsageError, few
 from foretext.folder import fingerprint, open_sealed, read_arrays, read_json, sealing, write_arrays, write_json
 from foretext.models.catalog import family
 from foretext.strategies import Settled, dropout_of
@@ -126,7 +126,7 @@ class Adapted:
         told = self.provenance
         data, dev = told.get("data", {}), told.get("dev", {})
         host = "" if self.settled.config.host == "none" else f" with a host ({self.settled.config.host})"
-        rows = [f"a classifier of {len(self.labels)} labels by {self.settled.config.how}{host}: {_few(self.labels)}"]
+        rows = [f"a classifier of {len(self.labels)} labels by {self.settled.config.how}{host}: {few(self.labels, 8)}"]
         if data:
             rows.append(f"{data['train']:,} training texts, {data['dev']:,} dev texts ({data['dev set']})")
         if dev.get("mean") is not None:
@@ -166,10 +166,6 @@ class Adapted:
                 (draft / "sources" / name).mkdir(parents=True)
                 source.write(draft / "sources" / name)
         return load_adapted(path)
-
-
-def _few(labels: Sequence[str], most: int = 8) -> str:
-    return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if len(labels) > most else "")
 
 
 def load_adapted(path: str | Path) -> Adapted:

@@ -4,7 +4,7 @@ import difflib
 import operator
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from os import PathLike
 from typing import ClassVar
@@ -142,6 +142,11 @@ def require_whole(name: str, value: object, least: int = 1) -> None:
 def shorten(text: str, most: int = 60) -> str:
     """`text`, or as much of its start as a line has room for."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def few(items: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first `most` of `items`, and how many more there are."""
+    return between.join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

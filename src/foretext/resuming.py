@@ -10,7 +10,7 @@ import msgspec
 
 from foretext.bundle import Pretrained, load_pretrained
 from foretext.config import differences
-from foretext.errors import ArtefactError, UsageError
+from foretext.errors import ArtefactError, UsageError, few
 from foretext.folder import read_record
 from foretext.recipe import Recipe, from_json
 from foretext.training.config import Limits
@@ -69,14 +69,10 @@ def refuse_other(plan: JSON, mine: Mapping[str, str], recipe: Recipe, file: Path
 def _other(what: str, changed: Sequence[str], before: Recipe, now: Recipe, file: Path, remedy: str) -> ArtefactError:
     """`what` with another recipe, source, corpus or store: which fields of the recipe differ."""
     fields = [f"{f}: {a} → {b}" for f, a, b in differences(before, now) if not f.startswith(("limits", "cites", "name"))]
-    told = f" ({_few(fields)})" if fields else ""
+    told = f" ({few(fields, 5, '; ')})" if fields else ""
     return ArtefactError(f"the {what} with another {', '.join(c.removesuffix('_key') for c in changed)}{told}", file=file, remedy=remedy)
 
 
 def lasting_key(recipe: Recipe) -> str:
     """The recipe's key without its limits: how long, how often looked at, may be left out when resuming."""
     return replace(recipe, limits=Limits()).key()
-
-
-def _few(changed: Sequence[str], most: int = 5) -> str:
-    return "; ".join(changed[:most]) + (f"; and {len(changed) - most} more" if len(changed) > most else "")

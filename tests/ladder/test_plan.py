@@ -104,6 +104,11 @@ def test_grids_that_mean_nothing_are_refused(changes: dict[str, object], words: 
         replace(CONFIG, **changes)  # type: ignore[arg-type]
 
 
+def test_a_rung_that_goes_on_from_no_weights_is_refused_before_anything_runs() -> None:
+    with pytest.raises(UsageError, match=r"bert-continue goes on from a pretrained model.*--continued bert-continue=PATH"):
+        rungs(replace(CONFIG, rungs=("word2vec", "bert-continue")))
+
+
 def test_grid_files_are_strict_and_paths_are_beside_them(tmp_path: Path) -> None:
     file = tmp_path / "GRID.toml"
     file.write_text(

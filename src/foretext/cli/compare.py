@@ -33,10 +33,10 @@ def ladder(chosen: options.Ladder) -> None:
         raise UsageError("a ladder needs a corpus, a train file and a test file", remedy="give GRID.toml, or --corpus --train --test")
     result = run_ladder(config, chosen.out)
     write_json(result.as_json()) if chosen.json else say(result.text())
-    _require_whole(result)
+    _require_all_cells(result)
 
 
-def _require_whole(result: Result) -> None:
+def _require_all_cells(result: Result) -> None:
     """A table that lacks cells because some failed is no success, whatever else it shows."""
     failed = [cell for cell in result.cells if cell.failed]
     if failed:
@@ -63,4 +63,4 @@ def _named(given: Sequence[str], recipe: str) -> dict[str, Origin]:
 
 def demo(chosen: options.Demo) -> None:
     """The ladder on the text that the demo's package carries."""
-    _require_whole(run_demo(chosen.out, full=chosen.full))
+    _require_all_cells(run_demo(chosen.out, full=chosen.full))

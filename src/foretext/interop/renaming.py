@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretext.errors import ArtefactError, UsageError
+from foretext.errors import ArtefactError, UsageError, few
 from foretext.interop.layouts import LAYOUTS, MASKED, NEXT, OPTIONAL, POOLER, TABLE, Layout, Row
 from foretext.types import Arrays
 
@@ -73,8 +73,7 @@ def to_ours(layout: Layout, foreign: Arrays, sizes: Mapping[str, int], layers: i
     faults += [f"surplus {there[name]}" for name in there if name not in used and name not in layout.copies]
     faults += list(_misshapen(rows, there, foreign, sizes))
     if faults:
-        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise ArtefactError(f"the tensors are not those of {layout.title}: {'; '.join(faults[:SHOWN])}{more}", file=folder)
+        raise ArtefactError(f"the tensors are not those of {layout.title}: {few(faults, SHOWN, '; ')}", file=folder)
     arrays = {row.ours: _joined(row, [foreign[there[name]] for name in row.theirs]) for row in rows}
     _compare_copies(layout, arrays, foreign, there, folder)
     return arrays

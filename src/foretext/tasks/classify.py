@@ -14,7 +14,7 @@ import numpy as np
 from foretext.config import ranges, shown
 from foretext.data.render import Fit
 from foretext.draws import generator
-from foretext.errors import DataError, UsageError
+from foretext.errors import DataError, UsageError, few
 from foretext.metrics import Calibration, Metric, MultiLabel, SingleLabel
 from foretext.tasks.base import Labelled, Prediction, Source, read_labelled
 from foretext.tasks.columns import Columns
@@ -224,5 +224,4 @@ def _by_number_then_name(label: str) -> tuple[int, int, str]:
 
 
 def _few(labels: Sequence[str], most: int = 12) -> str:
-    listed = ", ".join(shown(label) for label in labels[:most])
-    return listed + (f" and {len(labels) - most} more" if len(labels) > most else "")
+    return few([shown(label) for label in labels], most)
